@@ -1,0 +1,1 @@
+"""Who is billed, and what every app needs: accounts, contacts, batches, terms, templates, numbers."""

@@ -1,0 +1,1 @@
+"""What was charged: bill runs, invoices, posting, documents and delivery."""

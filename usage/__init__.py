@@ -1,0 +1,1 @@
+"""What was consumed: usage records and their rating."""

@@ -1,0 +1,8 @@
+"""Django's entry for the usage app."""
+
+from django.apps import AppConfig
+
+
+class UsageConfig(AppConfig):
+    name = "usage"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,1 @@
+"""Usage tables; none yet."""
