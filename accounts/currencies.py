@@ -2,9 +2,26 @@
 
 from babel.numbers import list_currencies
 
-_WITHOUT_DIGITS = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
+_WITHOUT_DIGITS = (
+    "BIF",
+    "CLP",
+    "DJF",
+    "GNF",
+    "ISK",
+    "JPY",
+    "KMF",
+    "KRW",
+    "PYG",
+    "RWF",
+    "UGX",
+    "VND",
+    "VUV",
+    "XAF",
+    "XOF",
+    "XPF",
+)
 _WITH_THREE_DIGITS = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
-DIGITS_BY_CURRENCY: dict[str, int] = {code: 0 for code in _WITHOUT_DIGITS} | {code: 3 for code in _WITH_THREE_DIGITS}
+DIGITS_BY_CURRENCY: dict[str, int] = dict.fromkeys(_WITHOUT_DIGITS, 0) | dict.fromkeys(_WITH_THREE_DIGITS, 3)
 
 
 def currency_digits(code: str) -> int:

@@ -13,7 +13,9 @@ from accounts.guards import immutable, refusal
 
 COUNTRY_CODE = RegexValidator(r"^[A-Z]{2}\Z", "Use the two-letter ISO country code, for example DE.")
 COLOUR = RegexValidator(r"^#[0-9a-fA-F]{6}\Z", "Write the colour as # and six hexadecimal digits, for example #4338ca.")
-LOGO = RegexValidator(r"^data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+\Z", "The logo must be a PNG or JPEG as a data URI.")
+LOGO = RegexValidator(
+    r"^data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+\Z", "The logo must be a PNG or JPEG as a data URI."
+)
 SINGLE_LINE = RegexValidator(r"^[^\x00-\x1f\x7f]*\Z", "Line breaks and control characters are not allowed here.")
 
 
@@ -26,8 +28,15 @@ def validate_currency(code: str) -> None:
 class BillingBatch(models.Model):
     """A named set of accounts that are billed together."""
 
-    code = models.CharField(max_length=7, unique=True, validators=[RegexValidator(r"^Batch([1-9]|[1-4]\d|50)\Z", "Use Batch1 to Batch50.")])
-    alias = models.CharField(max_length=50, blank=True, validators=[SINGLE_LINE], help_text="What operators call this batch, for example Resellers.")
+    code = models.CharField(
+        max_length=7, unique=True, validators=[RegexValidator(r"^Batch([1-9]|[1-4]\d|50)\Z", "Use Batch1 to Batch50.")]
+    )
+    alias = models.CharField(
+        max_length=50,
+        blank=True,
+        validators=[SINGLE_LINE],
+        help_text="What operators call this batch, for example Resellers.",
+    )
 
     class Meta:
         ordering = ["id"]
@@ -35,7 +44,12 @@ class BillingBatch(models.Model):
         verbose_name_plural = "billing batches"
         constraints = [
             models.CheckConstraint(name="batch_code_known", condition=Q(code__regex=r"^Batch([1-9]|[1-4][0-9]|50)$")),
-            models.UniqueConstraint(fields=["alias"], condition=~Q(alias=""), name="batch_alias_once", violation_error_message="Another batch already has this alias."),
+            models.UniqueConstraint(
+                fields=["alias"],
+                condition=~Q(alias=""),
+                name="batch_alias_once",
+                violation_error_message="Another batch already has this alias.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -53,7 +67,9 @@ class PaymentTerm(models.Model):
     name = models.CharField(max_length=50, unique=True, validators=[SINGLE_LINE])
     kind = models.CharField(max_length=4, choices=PaymentTermKind, default=PaymentTermKind.NET)
     net_days = models.PositiveSmallIntegerField(default=0, help_text="Net: days from invoice date to due date.")
-    cutoff_day = models.PositiveSmallIntegerField(default=31, help_text="Prox: an invoice after this day counts for the next month.")
+    cutoff_day = models.PositiveSmallIntegerField(
+        default=31, help_text="Prox: an invoice after this day counts for the next month."
+    )
     months = models.PositiveSmallIntegerField(default=1, help_text="Prox: months to add.")
     due_day = models.PositiveSmallIntegerField(default=1, help_text="Prox: day of the month; 31 is the month's end.")
 
@@ -61,7 +77,10 @@ class PaymentTerm(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(name="payment_term_kind_known", condition=Q(kind__in=PaymentTermKind.values)),
-            models.CheckConstraint(name="payment_term_days_sane", condition=Q(net_days__lte=366, cutoff_day__range=(1, 31), months__lte=12, due_day__range=(1, 31))),
+            models.CheckConstraint(
+                name="payment_term_days_sane",
+                condition=Q(net_days__lte=366, cutoff_day__range=(1, 31), months__lte=12, due_day__range=(1, 31)),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -85,7 +104,11 @@ class NumberSequence(models.Model):
 
     name = models.CharField(max_length=50, unique=True, validators=[SINGLE_LINE])
     purpose = models.CharField(max_length=12, choices=NumberPurpose)
-    prefix = models.CharField(max_length=20, blank=True, validators=[RegexValidator(r"^[A-Za-z0-9/_.-]*\Z", "Use letters, digits and / _ . - only.")])
+    prefix = models.CharField(
+        max_length=20,
+        blank=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9/_.-]*\Z", "Use letters, digits and / _ . - only.")],
+    )
     digits = models.PositiveSmallIntegerField(default=8, validators=[MinValueValidator(1), MaxValueValidator(15)])
     first_number = models.PositiveBigIntegerField(default=1)
     next_number = models.PositiveBigIntegerField(default=1)
@@ -93,7 +116,9 @@ class NumberSequence(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(name="i10_sequence_sane", condition=Q(digits__range=(1, 15), next_number__gte=F("first_number"))),
+            models.CheckConstraint(
+                name="i10_sequence_sane", condition=Q(digits__range=(1, 15), next_number__gte=F("first_number"))
+            ),
             models.CheckConstraint(name="sequence_purpose_known", condition=Q(purpose__in=NumberPurpose.values)),
         ]
         triggers = [
@@ -102,7 +127,9 @@ class NumberSequence(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition("NEW.next_number < OLD.next_number"),
-                func=refusal("Number sequence % cannot go back: numbers already given out would be given out again", "OLD.name"),
+                func=refusal(
+                    "Number sequence % cannot go back: numbers already given out would be given out again", "OLD.name"
+                ),
             ),
         ]
 
@@ -129,13 +156,28 @@ class InvoiceTemplate(models.Model):
     address = models.TextField(help_text="One line per address line.")
     country = models.CharField(max_length=2, validators=[COUNTRY_CODE])
     vat_id = models.CharField("VAT id", max_length=30, blank=True, validators=[SINGLE_LINE])
-    register = models.CharField(max_length=80, blank=True, validators=[SINGLE_LINE], help_text="Commercial register, for example HRB 12345 Berlin.")
+    register = models.CharField(
+        max_length=80,
+        blank=True,
+        validators=[SINGLE_LINE],
+        help_text="Commercial register, for example HRB 12345 Berlin.",
+    )
     email = models.EmailField()
     website = models.CharField(max_length=80, blank=True, validators=[SINGLE_LINE])
     phone = models.CharField(max_length=40, blank=True, validators=[SINGLE_LINE])
     bank_name = models.CharField(max_length=80, blank=True, validators=[SINGLE_LINE])
-    iban = models.CharField("IBAN", max_length=34, blank=True, validators=[RegexValidator(r"^([A-Z]{2}[0-9A-Z]{13,32})?\Z", "Write the IBAN without spaces.")])
-    bic = models.CharField("BIC", max_length=11, blank=True, validators=[RegexValidator(r"^([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z", "A BIC has 8 or 11 characters.")])
+    iban = models.CharField(
+        "IBAN",
+        max_length=34,
+        blank=True,
+        validators=[RegexValidator(r"^([A-Z]{2}[0-9A-Z]{13,32})?\Z", "Write the IBAN without spaces.")],
+    )
+    bic = models.CharField(
+        "BIC",
+        max_length=11,
+        blank=True,
+        validators=[RegexValidator(r"^([A-Z0-9]{8}([A-Z0-9]{3})?)?\Z", "A BIC has 8 or 11 characters.")],
+    )
     colour = models.CharField(max_length=7, default="#4338ca", validators=[COLOUR])
     logo = models.TextField(blank=True, validators=[LOGO], help_text="PNG or JPEG as a data URI.")
     page_size = models.CharField(max_length=6, choices=PageSize, default=PageSize.A4)
@@ -150,10 +192,20 @@ class InvoiceTemplate(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="template_one_default", violation_error_message="Another template is already the default."),
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=Q(is_default=True),
+                name="template_one_default",
+                violation_error_message="Another template is already the default.",
+            ),
         ]
         triggers = [
-            pgtrigger.Trigger(name="i18_template_next_version", when=pgtrigger.Before, operation=pgtrigger.Update, func="NEW.version = OLD.version + 1; RETURN NEW;"),
+            pgtrigger.Trigger(
+                name="i18_template_next_version",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                func="NEW.version = OLD.version + 1; RETURN NEW;",
+            ),
             pgtrigger.Trigger(
                 name="i18_template_keep_version",
                 when=pgtrigger.After,
@@ -177,7 +229,12 @@ class InvoiceTemplateVersion(models.Model):
     class Meta:
         ordering = ["template", "-version"]
         constraints = [models.UniqueConstraint(fields=["template", "version"], name="i18_template_version_once")]
-        triggers = [immutable("i18_template_version_frozen", "Versions of an invoice template are kept as they were; change the template itself")]
+        triggers = [
+            immutable(
+                "i18_template_version_frozen",
+                "Versions of an invoice template are kept as they were; change the template itself",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.template.name} version {self.version}"
@@ -198,22 +255,46 @@ class Account(models.Model):
     currency = models.CharField(max_length=3, validators=[validate_currency])
     batch = models.ForeignKey(BillingBatch, on_delete=models.PROTECT, related_name="accounts")
     bill_cycle_day = models.PositiveSmallIntegerField(
-        default=0, validators=[MaxValueValidator(31)], help_text="1 to 31; 31 is the month's end; 0 sets it from the first recurring charge."
+        default=0,
+        validators=[MaxValueValidator(31)],
+        help_text="1 to 31; 31 is the month's end; 0 sets it from the first recurring charge.",
     )
     payment_term = models.ForeignKey(PaymentTerm, null=True, blank=True, on_delete=models.PROTECT)
-    bill_to = models.ForeignKey("Contact", null=True, blank=True, on_delete=models.PROTECT, related_name="+", help_text="Who receives the invoices.")
+    bill_to = models.ForeignKey(
+        "Contact",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Who receives the invoices.",
+    )
     sold_to = models.ForeignKey("Contact", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     parent = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="children")
-    invoice_template = models.ForeignKey(InvoiceTemplate, null=True, blank=True, on_delete=models.PROTECT, help_text="Empty: the default template.")
-    number_sequence = models.ForeignKey(
-        NumberSequence, null=True, blank=True, on_delete=models.PROTECT, limit_choices_to={"purpose": NumberPurpose.INVOICE}, help_text="Empty: the default sequence."
+    invoice_template = models.ForeignKey(
+        InvoiceTemplate, null=True, blank=True, on_delete=models.PROTECT, help_text="Empty: the default template."
     )
-    language = models.CharField(max_length=5, default="en", choices=[("en", "English"), ("de", "German"), ("fr", "French"), ("ja", "Japanese")])
+    number_sequence = models.ForeignKey(
+        NumberSequence,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        limit_choices_to={"purpose": NumberPurpose.INVOICE},
+        help_text="Empty: the default sequence.",
+    )
+    language = models.CharField(
+        max_length=5, default="en", choices=[("en", "English"), ("de", "German"), ("fr", "French"), ("ja", "Japanese")]
+    )
     vat_id = models.CharField("VAT id", max_length=30, blank=True, validators=[SINGLE_LINE])
     purchase_order = models.CharField(max_length=50, blank=True, validators=[SINGLE_LINE])
     email_invoices = models.BooleanField(default=True, help_text="Send posted invoices by e-mail.")
     print_invoices = models.BooleanField(default=False)
-    additional_emails = ArrayField(models.EmailField(), default=list, blank=True, size=10, help_text="Up to ten further addresses, separated by commas.")
+    additional_emails = ArrayField(
+        models.EmailField(),
+        default=list,
+        blank=True,
+        size=10,
+        help_text="Up to ten further addresses, separated by commas.",
+    )
     custom_fields = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -299,7 +380,12 @@ class CustomField(models.Model):
     """An operator-defined field; its values live in the entity's `custom_fields`."""
 
     entity = models.CharField(max_length=20, choices=CustomFieldEntity)
-    name = models.CharField(max_length=40, validators=[RegexValidator(r"^[A-Za-z][A-Za-z0-9_]*\Z", "Begin with a letter; then letters, digits and _ only.")])
+    name = models.CharField(
+        max_length=40,
+        validators=[
+            RegexValidator(r"^[A-Za-z][A-Za-z0-9_]*\Z", "Begin with a letter; then letters, digits and _ only.")
+        ],
+    )
     label = models.CharField(max_length=80, validators=[SINGLE_LINE])
     kind = models.CharField(max_length=10, choices=CustomFieldType, default=CustomFieldType.TEXT)
     choices = ArrayField(models.CharField(max_length=80), default=list, blank=True)

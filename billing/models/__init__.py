@@ -1,6 +1,12 @@
 """The tables of what was sold: catalogue, orders, subscriptions and billing rules."""
 
-from billing.models.catalog import Product, ProductRatePlan, ProductRatePlanCharge, ProductRatePlanChargePrice, ProductRatePlanChargeTier
+from billing.models.catalog import (
+    Product,
+    ProductRatePlan,
+    ProductRatePlanCharge,
+    ProductRatePlanChargePrice,
+    ProductRatePlanChargeTier,
+)
 from billing.models.orders import Order, OrderAction, OrderActionType, OrderStatus
 from billing.models.rules import BillingRules
 from billing.models.subscriptions import (

@@ -17,12 +17,18 @@ class Product(models.Model):
     name = models.CharField(max_length=100, validators=[SINGLE_LINE])
     description = models.TextField(blank=True)
     effective_start = models.DateField()
-    effective_end = models.DateField(null=True, blank=True, help_text="First day on which it is no longer sold; empty: no end.")
+    effective_end = models.DateField(
+        null=True, blank=True, help_text="First day on which it is no longer sold; empty: no end."
+    )
 
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(name="product_dates_in_order", condition=Q(effective_end__isnull=True) | Q(effective_end__gt=F("effective_start")), violation_error_message="The end must lie after the start."),
+            models.CheckConstraint(
+                name="product_dates_in_order",
+                condition=Q(effective_end__isnull=True) | Q(effective_end__gt=F("effective_start")),
+                violation_error_message="The end must lie after the start.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -49,7 +55,9 @@ class ProductRatePlanCharge(BillingTermsModel):
 
     rate_plan = models.ForeignKey(ProductRatePlan, on_delete=models.PROTECT, related_name="charges")
     name = models.CharField(max_length=100, validators=[SINGLE_LINE])
-    default_quantity = NumericField(null=True, blank=True, help_text="Per unit charges: the quantity unless the order says otherwise.")
+    default_quantity = NumericField(
+        null=True, blank=True, help_text="Per unit charges: the quantity unless the order says otherwise."
+    )
 
     class Meta:
         ordering = ["rate_plan", "id"]
@@ -72,7 +80,11 @@ class ProductRatePlanChargePrice(models.Model):
     class Meta:
         ordering = ["charge", "currency"]
         constraints = [
-            models.UniqueConstraint(fields=["charge", "currency"], name="charge_price_once", violation_error_message="This charge already has a price in that currency."),
+            models.UniqueConstraint(
+                fields=["charge", "currency"],
+                name="charge_price_once",
+                violation_error_message="This charge already has a price in that currency.",
+            ),
             models.CheckConstraint(name="charge_price_numbers", condition=within_limits("price")),
         ]
 

@@ -45,7 +45,9 @@ class OrderAction(models.Model):
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="actions")
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=24, choices=OrderActionType)
-    subscription = models.ForeignKey("billing.Subscription", null=True, blank=True, on_delete=models.PROTECT, related_name="order_actions")
+    subscription = models.ForeignKey(
+        "billing.Subscription", null=True, blank=True, on_delete=models.PROTECT, related_name="order_actions"
+    )
     effective_date = models.DateField()
     delta_mrr = NumericField(default=0, help_text="Change of monthly recurring revenue in the account's currency.")
 
@@ -53,7 +55,9 @@ class OrderAction(models.Model):
         ordering = ["order", "position"]
         constraints = [
             models.UniqueConstraint(fields=["order", "position"], name="order_action_position_once"),
-            models.CheckConstraint(name="order_action_known", condition=Q(kind__in=OrderActionType.values) & within_limits("delta_mrr")),
+            models.CheckConstraint(
+                name="order_action_known", condition=Q(kind__in=OrderActionType.values) & within_limits("delta_mrr")
+            ),
         ]
 
     def __str__(self) -> str:

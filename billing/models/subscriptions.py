@@ -32,8 +32,12 @@ class Subscription(models.Model):
     """A customer's contract; `term_end` is the first day after the term, empty when evergreen."""
 
     number = models.CharField(max_length=50, unique=True)
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="subscriptions", help_text="Who uses it.")
-    invoice_owner = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoiced_subscriptions", help_text="Who is billed for it.")
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="subscriptions", help_text="Who uses it."
+    )
+    invoice_owner = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="invoiced_subscriptions", help_text="Who is billed for it."
+    )
     name = models.CharField(max_length=100, blank=True, validators=[SINGLE_LINE])
     status = models.CharField(max_length=17, choices=SubscriptionStatus, default=SubscriptionStatus.ACTIVE)
     term_type = models.CharField(max_length=9, choices=TermType, default=TermType.EVERGREEN)
@@ -54,7 +58,8 @@ class Subscription(models.Model):
             models.CheckConstraint(name="subscription_status_known", condition=Q(status__in=SubscriptionStatus.values)),
             models.CheckConstraint(
                 name="subscription_term",
-                condition=Q(term_type=TermType.EVERGREEN, term_end__isnull=True) | Q(term_type=TermType.TERMED, term_end__gt=F("term_start")),
+                condition=Q(term_type=TermType.EVERGREEN, term_end__isnull=True)
+                | Q(term_type=TermType.TERMED, term_end__gt=F("term_start")),
                 violation_error_message="A termed subscription needs an end after its start; an evergreen one has no end.",
             ),
         ]
@@ -65,7 +70,11 @@ class Subscription(models.Model):
     def clean(self) -> None:
         super().clean()
         if self.account_id and self.invoice_owner_id and self.account.currency != self.invoice_owner.currency:
-            raise ValidationError({"invoice_owner": f"The invoice owner is billed in {self.invoice_owner.currency}, this account in {self.account.currency}."})
+            raise ValidationError(
+                {
+                    "invoice_owner": f"The invoice owner is billed in {self.invoice_owner.currency}, this account in {self.account.currency}."
+                }
+            )
 
 
 class RatePlan(models.Model):
@@ -92,7 +101,9 @@ class RatePlanCharge(BillingTermsModel):
     number = models.CharField(max_length=50, unique=True)
     subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="charges")
     rate_plan = models.ForeignKey(RatePlan, on_delete=models.PROTECT, related_name="charges")
-    product_charge = models.ForeignKey(ProductRatePlanCharge, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    product_charge = models.ForeignKey(
+        ProductRatePlanCharge, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     name = models.CharField(max_length=100, validators=[SINGLE_LINE])
     trigger_date = models.DateField(null=True, blank=True)
     custom_fields = models.JSONField(default=dict, blank=True)
@@ -120,7 +131,11 @@ class ChargeSegment(models.Model):
         ordering = ["charge", "number"]
         constraints = [
             models.UniqueConstraint(fields=["charge", "number"], name="segment_number_once"),
-            models.CheckConstraint(name="segment_dates_in_order", condition=Q(effective_end__isnull=True) | Q(effective_end__gt=F("effective_start")), violation_error_message="The end must lie after the start."),
+            models.CheckConstraint(
+                name="segment_dates_in_order",
+                condition=Q(effective_end__isnull=True) | Q(effective_end__gt=F("effective_start")),
+                violation_error_message="The end must lie after the start.",
+            ),
             models.CheckConstraint(name="segment_numbers", condition=within_limits("quantity", "price", "mrr")),
             ExclusionConstraint(
                 name="i1_segments_no_overlap",

@@ -40,12 +40,20 @@ class BillingTermsModel(models.Model):
     charge_type = models.CharField(max_length=9, choices=choices_of(ChargeType))
     charge_model = models.CharField(max_length=24, choices=choices_of(ChargeModel), default=ChargeModel.FLAT_FEE)
     billing_timing = models.CharField(max_length=9, choices=choices_of(BillingTiming), default=BillingTiming.IN_ADVANCE)
-    billing_period = models.CharField(max_length=20, choices=choices_of(BillingPeriod), blank=True, help_text="Recurring charges only.")
-    list_price_base = models.CharField(max_length=20, choices=choices_of(ListPriceBase), default=ListPriceBase.PER_BILLING_PERIOD)
-    billing_day_type = models.CharField(max_length=22, choices=choices_of(BillingDayType), default=BillingDayType.ACCOUNT)
+    billing_period = models.CharField(
+        max_length=20, choices=choices_of(BillingPeriod), blank=True, help_text="Recurring charges only."
+    )
+    list_price_base = models.CharField(
+        max_length=20, choices=choices_of(ListPriceBase), default=ListPriceBase.PER_BILLING_PERIOD
+    )
+    billing_day_type = models.CharField(
+        max_length=22, choices=choices_of(BillingDayType), default=BillingDayType.ACCOUNT
+    )
     alignment = models.CharField(max_length=24, choices=choices_of(Alignment), default=Alignment.CHARGE)
     trigger_event = models.CharField(max_length=18, choices=TriggerEvent, default=TriggerEvent.CONTRACT_EFFECTIVE)
-    unit = models.CharField(max_length=30, blank=True, validators=[SINGLE_LINE], help_text="What the quantity counts, for example seat.")
+    unit = models.CharField(
+        max_length=30, blank=True, validators=[SINGLE_LINE], help_text="What the quantity counts, for example seat."
+    )
 
     class Meta:
         abstract = True

@@ -73,8 +73,14 @@ class BillRunSchedule(models.Model):
         ordering = ["name"]
         verbose_name = "scheduled bill run"
         constraints = [
-            models.CheckConstraint(name="i16_schedule_sane", condition=Q(hour__lte=23) & Q(frequency__in=ScheduleFrequency.values)),
-            models.CheckConstraint(name="i16_schedule_email_after_post", condition=Q(auto_post=True) | Q(auto_email=False), violation_error_message="E-mailing by itself needs posting by itself."),
+            models.CheckConstraint(
+                name="i16_schedule_sane", condition=Q(hour__lte=23) & Q(frequency__in=ScheduleFrequency.values)
+            ),
+            models.CheckConstraint(
+                name="i16_schedule_email_after_post",
+                condition=Q(auto_post=True) | Q(auto_email=False),
+                violation_error_message="E-mailing by itself needs posting by itself.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -91,21 +97,29 @@ class BillRun(models.Model):
     scope = models.CharField(max_length=8, choices=BillRunScope, default=BillRunScope.ALL)
     batches = models.ManyToManyField(BillingBatch, blank=True)
     accounts = models.ManyToManyField(Account, blank=True)
-    bill_cycle_day = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Only accounts with this bill cycle day.")
+    bill_cycle_day = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Only accounts with this bill cycle day."
+    )
     target_date = models.DateField(help_text="Bill everything due up to this day.")
     invoice_date = models.DateField()
-    excluded_charge_types = ArrayField(models.CharField(max_length=9, choices=choices_of(ChargeType)), default=list, blank=True)
+    excluded_charge_types = ArrayField(
+        models.CharField(max_length=9, choices=choices_of(ChargeType)), default=list, blank=True
+    )
     auto_post = models.BooleanField(default=False)
     auto_email = models.BooleanField(default=False)
     email_zero_totals = models.BooleanField(default=True)
     schedule = models.ForeignKey(BillRunSchedule, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
     slot = models.DateTimeField(null=True, blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     posted_at = models.DateTimeField(null=True, blank=True)
-    posted_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    posted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     # Written once by the last step, so that lists and the dashboard need not count again.
     accounts_total = models.PositiveIntegerField(default=0)
     accounts_billed = models.PositiveIntegerField(default=0)
@@ -119,12 +133,25 @@ class BillRun(models.Model):
         ordering = ["-id"]
         permissions = [("post_billrun", "Can post bill runs"), ("cancel_billrun", "Can cancel bill runs")]
         constraints = [
-            models.UniqueConstraint(fields=["schedule", "slot"], condition=Q(schedule__isnull=False), name="i16_one_run_per_slot"),
-            models.CheckConstraint(name="i16_slot_with_schedule", condition=Q(schedule__isnull=True, slot__isnull=True) | Q(schedule__isnull=False, slot__isnull=False)),
-            models.CheckConstraint(name="bill_run_words_known", condition=Q(status__in=BillRunStatus.values, scope__in=BillRunScope.values)),
-            models.CheckConstraint(name="bill_run_email_after_post", condition=Q(auto_post=True) | Q(auto_email=False), violation_error_message="E-mailing by itself needs posting by itself."),
+            models.UniqueConstraint(
+                fields=["schedule", "slot"], condition=Q(schedule__isnull=False), name="i16_one_run_per_slot"
+            ),
+            models.CheckConstraint(
+                name="i16_slot_with_schedule",
+                condition=Q(schedule__isnull=True, slot__isnull=True) | Q(schedule__isnull=False, slot__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="bill_run_words_known", condition=Q(status__in=BillRunStatus.values, scope__in=BillRunScope.values)
+            ),
+            models.CheckConstraint(
+                name="bill_run_email_after_post",
+                condition=Q(auto_post=True) | Q(auto_email=False),
+                violation_error_message="E-mailing by itself needs posting by itself.",
+            ),
         ]
-        indexes = [models.Index(fields=["status"], name="bill_run_status", condition=~Q(status__in=["Posted", "Canceled"]))]
+        indexes = [
+            models.Index(fields=["status"], name="bill_run_status", condition=~Q(status__in=["Posted", "Canceled"]))
+        ]
         triggers = [
             pgtrigger.Trigger(
                 name="i11_run_starts_pending",
@@ -211,7 +238,9 @@ class BillRunAccount(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", "account"], name="i6_account_once_a_run"),
             models.CheckConstraint(name="i13_outcome_known", condition=Q(outcome__in=AccountOutcome.values)),
-            models.CheckConstraint(name="i13_failure_has_reason", condition=~Q(outcome=AccountOutcome.FAILED) | ~Q(message="")),
+            models.CheckConstraint(
+                name="i13_failure_has_reason", condition=~Q(outcome=AccountOutcome.FAILED) | ~Q(message="")
+            ),
         ]
 
     def __str__(self) -> str:

@@ -31,7 +31,9 @@ class InvoiceDelivery(models.Model):
     message_id = models.CharField(max_length=120, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     error = models.TextField(blank=True)
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     requested_at = models.DateTimeField(db_default=Now())
     not_before = models.DateTimeField(db_default=Now())
     claimed_at = models.DateTimeField(null=True, blank=True)
@@ -40,7 +42,9 @@ class InvoiceDelivery(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name_plural = "invoice deliveries"
-        indexes = [models.Index(fields=["not_before"], name="delivery_open", condition=Q(state__in=["Queued", "Sending"]))]
+        indexes = [
+            models.Index(fields=["not_before"], name="delivery_open", condition=Q(state__in=["Queued", "Sending"]))
+        ]
         constraints = [
             models.CheckConstraint(name="i17_state_known", condition=Q(state__in=DeliveryState.values)),
             models.CheckConstraint(name="i17_has_recipient", condition=Q(recipients__len__gt=0)),
@@ -67,7 +71,12 @@ class InvoiceDelivery(models.Model):
                 RETURN NEW;
                 """,
             ),
-            pgtrigger.Trigger(name="i17_delivery_kept", when=pgtrigger.Before, operation=pgtrigger.Delete, func=refusal("Deliveries are kept as the record of what was sent")),
+            pgtrigger.Trigger(
+                name="i17_delivery_kept",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Delete,
+                func=refusal("Deliveries are kept as the record of what was sent"),
+            ),
         ]
 
     def __str__(self) -> str:

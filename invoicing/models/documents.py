@@ -23,7 +23,11 @@ class InvoiceDocument(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="i18_hash_matches",
-                condition=Q(sha256=models.Func(models.F("content"), template="encode(sha256(content), 'hex')", output_field=models.CharField())),
+                condition=Q(
+                    sha256=models.Func(
+                        models.F("content"), template="encode(sha256(content), 'hex')", output_field=models.CharField()
+                    )
+                ),
             ),
         ]
         triggers = [

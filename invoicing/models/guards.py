@@ -43,7 +43,9 @@ def invoice_state_triggers() -> list[pgtrigger.Trigger]:
             name="i11_invoice_legal_states",
             when=pgtrigger.Before,
             operation=pgtrigger.Update,
-            condition=pgtrigger.Condition(f"OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN {LEGAL_MOVES}"),
+            condition=pgtrigger.Condition(
+                f"OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN {LEGAL_MOVES}"
+            ),
             func=refusal("Invoice % cannot go from % to %", "OLD.reference", "OLD.status", "NEW.status"),
         ),
     ]
@@ -56,7 +58,11 @@ def invoice_frozen_trigger() -> pgtrigger.Trigger:
         when=pgtrigger.Before,
         operation=pgtrigger.Update,
         condition=pgtrigger.Condition("OLD.status IN ('Posted', 'Canceled')"),
-        func=refusal("Invoice % is % and locked; correct it with an adjustment", "coalesce(OLD.number, OLD.reference)", "OLD.status"),
+        func=refusal(
+            "Invoice % is % and locked; correct it with an adjustment",
+            "coalesce(OLD.number, OLD.reference)",
+            "OLD.status",
+        ),
     )
 
 
@@ -67,7 +73,11 @@ def invoice_kept_trigger() -> pgtrigger.Trigger:
         when=pgtrigger.Before,
         operation=pgtrigger.Delete,
         condition=pgtrigger.Condition("OLD.status <> 'Canceled'"),
-        func=refusal("Invoice % is % and cannot be deleted; cancel the draft first", "coalesce(OLD.number, OLD.reference)", "OLD.status"),
+        func=refusal(
+            "Invoice % is % and cannot be deleted; cancel the draft first",
+            "coalesce(OLD.number, OLD.reference)",
+            "OLD.status",
+        ),
     )
 
 
@@ -131,21 +141,41 @@ def item_frozen_triggers() -> list[pgtrigger.Trigger]:
         RETURN NULL;
         """
 
-    def trigger(name: str, operation: pgtrigger.Operation, referencing: Referencing, rows: str, allowed: str) -> pgtrigger.Trigger:
+    def trigger(
+        name: str, operation: pgtrigger.Operation, referencing: Referencing, rows: str, allowed: str
+    ) -> pgtrigger.Trigger:
         return pgtrigger.Trigger(
-            name=name, level=pgtrigger.Statement, when=pgtrigger.After, operation=operation, referencing=referencing, declare=[("bad", "text")], func=guard(rows, allowed)
+            name=name,
+            level=pgtrigger.Statement,
+            when=pgtrigger.After,
+            operation=operation,
+            referencing=referencing,
+            declare=[("bad", "text")],
+            func=guard(rows, allowed),
         )
 
     open_states = "'Draft', 'Generating'"
     return [
         trigger("i3_items_not_added", pgtrigger.Insert, Referencing(new="new_rows"), "new_rows", open_states),
-        trigger("i3_items_not_changed", pgtrigger.Update, Referencing(old="old_rows", new="new_rows"), "old_rows new_rows", open_states),
-        trigger("i3_items_not_removed", pgtrigger.Delete, Referencing(old="old_rows"), "old_rows", f"{open_states}, 'Canceled'"),
+        trigger(
+            "i3_items_not_changed",
+            pgtrigger.Update,
+            Referencing(old="old_rows", new="new_rows"),
+            "old_rows new_rows",
+            open_states,
+        ),
+        trigger(
+            "i3_items_not_removed",
+            pgtrigger.Delete,
+            Referencing(old="old_rows"),
+            "old_rows",
+            f"{open_states}, 'Canceled'",
+        ),
     ]
 
 
 def coverage_triggers() -> list[pgtrigger.Trigger]:
-    """I1, I2: coverage is contiguous, never rewritten, and given back only when its invoice is canceled."""
+    """I1, I2: coverage is contiguous, never rewritten, and given back from its end, only when its invoice is canceled."""
     return [
         pgtrigger.Trigger(
             name="i2_no_hole",
@@ -180,6 +210,9 @@ def coverage_triggers() -> list[pgtrigger.Trigger]:
             JOIN invoicing_invoiceitem i ON i.id = r.item_id JOIN invoicing_invoice v ON v.id = i.invoice_id
             WHERE v.status <> 'Canceled' LIMIT 1;
             IF FOUND THEN {refusal("Invoice % still bills these days; cancel it first", "bad")} END IF;
+            SELECT r.charge_id::text INTO bad FROM old_rows r JOIN invoicing_coverage c ON c.charge_id = r.charge_id AND upper(c.period) > upper(r.period)
+            WHERE r.kind = 'Period' LIMIT 1;
+            IF FOUND THEN {refusal("Charge % has later days billed; releasing the earlier ones would leave a hole", "bad")} END IF;
             RETURN NULL;
             """,
         ),

@@ -1,6 +1,5 @@
 """Invoices, their items and the coverage that says which days of a charge are billed (D8)."""
 
-import pgtrigger
 from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateRangeField, RangeOperators
@@ -36,7 +35,15 @@ class Invoice(models.Model):
 
     reference = models.CharField(max_length=60, help_text="DRAFT-… until the invoice has a number.")
     number = models.CharField(max_length=40, null=True, blank=True)
-    number_sequence = models.ForeignKey(NumberSequence, null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    number_sequence = models.ForeignKey(
+        NumberSequence,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
     sequence_value = models.PositiveBigIntegerField(null=True, blank=True)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoices")
     bill_run = models.ForeignKey(BillRun, on_delete=models.PROTECT, related_name="invoices")
@@ -44,10 +51,31 @@ class Invoice(models.Model):
     status = models.CharField(max_length=10, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
     invoice_date = models.DateField()
     due_date = models.DateField()
-    bill_to = models.ForeignKey(Contact, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+")
-    payment_term = models.ForeignKey(PaymentTerm, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+")
-    template = models.ForeignKey(InvoiceTemplate, null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+")
-    subscription = models.ForeignKey(Subscription, null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+", help_text="Set when this subscription is invoiced separately.")
+    bill_to = models.ForeignKey(
+        Contact, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    payment_term = models.ForeignKey(
+        PaymentTerm, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    template = models.ForeignKey(
+        InvoiceTemplate,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    subscription = models.ForeignKey(
+        Subscription,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+        help_text="Set when this subscription is invoiced separately.",
+    )
     group_value = models.CharField(max_length=255, blank=True)
     net = NumericField()
     tax = NumericField(default=0)
@@ -55,33 +83,84 @@ class Invoice(models.Model):
     balance = NumericField()
     created_at = models.DateTimeField(db_default=Now())
     posted_at = models.DateTimeField(null=True, blank=True)
-    posted_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, db_index=False, related_name="+")
+    posted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
     canceled_at = models.DateTimeField(null=True, blank=True)
     snapshot = models.JSONField(null=True, blank=True, help_text="Buyer and terms as they were at posting.")
-    template_version = models.ForeignKey(InvoiceTemplateVersion, null=True, blank=True, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+")
+    template_version = models.ForeignKey(
+        InvoiceTemplateVersion,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
 
     class Meta:
         ordering = ["-id"]
-        permissions = [("post_invoice", "Can post invoices"), ("cancel_invoice", "Can cancel draft invoices"), ("email_invoice", "Can e-mail invoices")]
+        permissions = [
+            ("post_invoice", "Can post invoices"),
+            ("cancel_invoice", "Can cancel draft invoices"),
+            ("email_invoice", "Can e-mail invoices"),
+        ]
         indexes = [
             models.Index(fields=["account", "id"], name="invoice_account"),
             models.Index(fields=["bill_run", "id"], name="invoice_bill_run"),
             models.Index(fields=["id"], name="invoice_open", condition=Q(status__in=["Draft", "Generating"])),
-            models.Index(fields=["invoice_date"], include=["currency", "total", "account"], name="invoice_posted_by_date", condition=Q(status="Posted")),
+            models.Index(
+                fields=["invoice_date"],
+                include=["currency", "total", "account"],
+                name="invoice_posted_by_date",
+                condition=Q(status="Posted"),
+            ),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["number"], condition=Q(number__isnull=False), opclasses=["varchar_pattern_ops"], name="i10_number_once"),
-            models.UniqueConstraint(fields=["number_sequence", "sequence_value"], condition=Q(sequence_value__isnull=False), name="i10_sequence_value_once"),
+            models.UniqueConstraint(
+                fields=["number"],
+                condition=Q(number__isnull=False),
+                opclasses=["varchar_pattern_ops"],
+                name="i10_number_once",
+            ),
+            models.UniqueConstraint(
+                fields=["number_sequence", "sequence_value"],
+                condition=Q(sequence_value__isnull=False),
+                name="i10_sequence_value_once",
+            ),
             models.CheckConstraint(
                 name="i10_posted_has_number",
-                condition=Q(status="Posted", number__isnull=False, sequence_value__isnull=False, number_sequence__isnull=False, posted_at__isnull=False, snapshot__isnull=False, template_version__isnull=False)
+                condition=Q(
+                    status="Posted",
+                    number__isnull=False,
+                    sequence_value__isnull=False,
+                    number_sequence__isnull=False,
+                    posted_at__isnull=False,
+                    snapshot__isnull=False,
+                    template_version__isnull=False,
+                )
                 | (~Q(status="Posted") & Q(number__isnull=True, sequence_value__isnull=True, posted_at__isnull=True)),
             ),
-            models.CheckConstraint(name="i4_invoice_amounts", condition=within_limits("net", "tax", "total", "balance") & Q(total=F("net") + F("tax"))),
+            models.CheckConstraint(
+                name="i4_invoice_amounts",
+                condition=within_limits("net", "tax", "total", "balance") & Q(total=F("net") + F("tax")),
+            ),
             models.CheckConstraint(name="i11_invoice_status_known", condition=Q(status__in=InvoiceStatus.values)),
             models.CheckConstraint(name="i4_invoice_currency_code", condition=Q(currency__regex=r"^[A-Z]{3}$")),
         ]
-        triggers = [*guards.invoice_state_triggers(), guards.posting_trigger(), guards.invoice_frozen_trigger(), guards.invoice_kept_trigger(), untruncatable("i3_invoice_no_truncate")]
+        triggers = [
+            *guards.invoice_state_triggers(),
+            guards.posting_trigger(),
+            guards.invoice_frozen_trigger(),
+            guards.invoice_kept_trigger(),
+            untruncatable("i3_invoice_no_truncate"),
+        ]
 
     def __str__(self) -> str:
         return self.number or self.reference
@@ -97,7 +176,9 @@ class InvoiceItem(models.Model):
     """
 
     invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="items")
-    charge = models.ForeignKey(RatePlanCharge, on_delete=models.PROTECT, db_constraint=False, related_name="invoice_items")
+    charge = models.ForeignKey(
+        RatePlanCharge, on_delete=models.PROTECT, db_constraint=False, related_name="invoice_items"
+    )
     kind = models.CharField(max_length=10, choices=choices_of(LineKind))
     description = models.CharField(max_length=200)
     period = DateRangeField(help_text="Service period, end exclusive.")
@@ -132,7 +213,9 @@ class Coverage(models.Model):
     """
 
     charge = models.ForeignKey(RatePlanCharge, on_delete=models.PROTECT, db_index=False, related_name="coverage")
-    item = models.ForeignKey(InvoiceItem, null=True, blank=True, on_delete=models.PROTECT, db_index=False, related_name="coverage")
+    item = models.ForeignKey(
+        InvoiceItem, null=True, blank=True, on_delete=models.PROTECT, db_index=False, related_name="coverage"
+    )
     kind = models.CharField(max_length=6, choices=CoverageKind, default=CoverageKind.PERIOD)
     period = DateRangeField()
 

@@ -1,0 +1,1 @@
+"""The steps of a bill run; `run` owns all control flow, the steps do not know each other."""

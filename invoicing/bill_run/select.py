@@ -1,0 +1,80 @@
+"""Which accounts a run looks at: its work list, written by the database in one statement and cut into chunks."""
+
+from datetime import date
+
+from django.db import connection
+
+from invoicing.models import BillRun, BillRunScope
+
+# An account can only have something due if a charge has begun and is not covered beyond the target date; in
+# arrears a period ends even later, so the same test holds for both. Everything else is decided by pricing.
+_MAYBE_DUE = """
+EXISTS (
+    SELECT 1 FROM billing_subscription s
+    JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
+    LEFT JOIN LATERAL (
+        SELECT upper(v.period) AS day FROM invoicing_coverage v WHERE v.charge_id = c.id ORDER BY upper(v.period) DESC LIMIT 1
+    ) billed ON true
+    WHERE s.invoice_owner_id = a.id AND s.status = 'Active' AND c.charge_type <> ALL(%(excluded)s)
+      AND (billed.day IS NULL OR (billed.day <= %(target)s AND c.charge_type <> 'OneTime'))
+)
+"""
+
+_FILL = f"""
+INSERT INTO invoicing_billrunaccount (run_id, account_id, outcome, invoices, items, code, message, hint)
+SELECT %(run)s, a.id, CASE WHEN {_MAYBE_DUE} THEN 'Pending' ELSE 'NothingDue' END, 0, 0, '', '', ''
+FROM accounts_account a
+WHERE a.status = 'Active' AND ({{scope}}) AND (%(cycle_day)s::int IS NULL OR a.bill_cycle_day = %(cycle_day)s)
+ORDER BY a.id
+"""
+
+_SCOPES = {
+    BillRunScope.ALL: "true",
+    BillRunScope.BATCHES: "a.batch_id IN (SELECT billingbatch_id FROM invoicing_billrun_batches WHERE billrun_id = %(run)s)",
+    BillRunScope.ACCOUNTS: "a.id IN (SELECT account_id FROM invoicing_billrun_accounts WHERE billrun_id = %(run)s)",
+}
+
+_EXPLAIN_NOTHING_DUE = """
+UPDATE invoicing_billrunaccount SET code = 'nothing_due', message = %(message)s WHERE run_id = %(run)s AND outcome = 'NothingDue'
+"""
+
+_CUT = """
+WITH numbered AS (
+    SELECT id, (row_number() OVER (ORDER BY account_id) - 1) / %(size)s AS part
+    FROM invoicing_billrunaccount WHERE run_id = %(run)s AND outcome = 'Pending'
+), parts AS (
+    SELECT part, count(*) AS accounts, nextval('invoicing_billrunchunk_id_seq') AS id FROM numbered GROUP BY part
+), made AS (
+    INSERT INTO invoicing_billrunchunk (id, run_id, state, accounts, attempts, invoices, failed, billed, totals, error)
+    SELECT id, %(run)s, 'Pending', accounts, 0, 0, 0, 0, '{}', '' FROM parts ORDER BY part RETURNING id
+)
+UPDATE invoicing_billrunaccount SET chunk_id = parts.id
+FROM numbered JOIN parts USING (part), (SELECT count(*) FROM made) all_made
+WHERE invoicing_billrunaccount.id = numbered.id
+"""
+
+
+def fill_work_list(run: BillRun, *, chunk_accounts: int) -> int:
+    """Write one row per account in scope, cut what may be due into chunks, and return the number of accounts.
+
+    Accounts that SQL alone can tell have nothing due get that outcome here and are never loaded.
+    """
+    values = {
+        "run": run.pk,
+        "target": run.target_date,
+        "excluded": run.excluded_charge_types,
+        "cycle_day": run.bill_cycle_day,
+        "size": chunk_accounts,
+        "message": nothing_due_message(run.target_date),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_FILL.format(scope=_SCOPES[BillRunScope(run.scope)]), values)
+        accounts = cursor.rowcount
+        cursor.execute(_EXPLAIN_NOTHING_DUE, values)
+        cursor.execute(_CUT, values)
+    return accounts
+
+
+def nothing_due_message(target_date: date) -> str:
+    """Return the words for an account without anything to bill."""
+    return f"Nothing is due by {target_date.isoformat()}."

@@ -1,0 +1,128 @@
+"""The audit: a set of queries that each find rows breaking an invariant; none may find any (D28).
+
+Run after every bill run over its own accounts, nightly and on demand over everything.
+"""
+
+from typing import NamedTuple
+
+from django.db import connection
+
+from accounts.currencies import currency_digits_sql
+
+
+class Violation(NamedTuple):
+    """What one check found: how many rows break which invariant, with an example."""
+
+    check: str
+    count: int
+    example: str
+
+
+class Check(NamedTuple):
+    """A query for offending rows; `{scope}` narrows it to one run, on the columns named by `narrowed`."""
+
+    name: str
+    narrowed: str
+    query: str
+
+
+_OF_CHARGES = "{column} IN (SELECT i.charge_id FROM invoicing_invoiceitem i JOIN invoicing_invoice v ON v.id = i.invoice_id WHERE v.bill_run_id = %(run)s)"
+_OF_INVOICES = "{column} IN (SELECT id FROM invoicing_invoice WHERE bill_run_id = %(run)s)"
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "i1_overlap",
+        _OF_CHARGES.format(column="charge_id"),
+        """SELECT 'charge ' || charge_id FROM (
+               SELECT charge_id, lower(period) AS starts, max(upper(period)) OVER (
+                   PARTITION BY charge_id ORDER BY lower(period) ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered
+               FROM invoicing_coverage WHERE {scope}) c WHERE starts < covered""",
+    ),
+    Check(
+        "i2_hole",
+        _OF_CHARGES.format(column="charge_id"),
+        """SELECT 'charge ' || charge_id FROM invoicing_coverage WHERE {scope}
+           GROUP BY charge_id HAVING sum(upper(period) - lower(period)) <> max(upper(period)) - min(lower(period))""",
+    ),
+    Check(
+        "i1_item_without_coverage",
+        _OF_INVOICES.format(column="v.id"),
+        """SELECT 'item ' || i.id FROM invoicing_invoice v JOIN invoicing_invoiceitem i ON i.invoice_id = v.id
+           LEFT JOIN invoicing_coverage c ON c.item_id = i.id AND c.charge_id = i.charge_id AND c.period = i.period
+           WHERE {scope} AND v.status IN ('Draft', 'Posted') AND c.id IS NULL""",
+    ),
+    Check(
+        "i1_coverage_without_item",
+        _OF_CHARGES.format(column="c.charge_id"),
+        """SELECT 'coverage ' || c.id FROM invoicing_coverage c LEFT JOIN invoicing_invoiceitem i ON i.id = c.item_id
+           LEFT JOIN invoicing_invoice v ON v.id = i.invoice_id
+           WHERE {scope} AND c.item_id IS NOT NULL AND v.status IS DISTINCT FROM 'Draft' AND v.status IS DISTINCT FROM 'Posted'""",
+    ),
+    Check(
+        "i4_sum",
+        _OF_INVOICES.format(column="v.id"),
+        """SELECT coalesce(v.number, v.reference) FROM invoicing_invoice v
+           LEFT JOIN invoicing_invoiceitem i ON i.invoice_id = v.id WHERE {scope}
+           GROUP BY v.id HAVING sum(i.amount) IS DISTINCT FROM v.net OR v.total <> v.net + v.tax""",
+    ),
+    Check(
+        "i4_digits",
+        _OF_INVOICES.format(column="v.id"),
+        f"""SELECT 'item ' || i.id FROM invoicing_invoice v JOIN invoicing_invoiceitem i ON i.invoice_id = v.id
+           WHERE {{scope}} AND scale(trim_scale(i.amount)) > {currency_digits_sql("v.currency")}""",
+    ),
+    Check(
+        "i4_currency",
+        _OF_INVOICES.format(column="v.id"),
+        """SELECT coalesce(v.number, v.reference) FROM invoicing_invoice v JOIN accounts_account a ON a.id = v.account_id
+           WHERE {scope} AND v.currency <> a.currency AND v.status = 'Draft'""",
+    ),
+    Check(
+        "i21_line_of_another_account",
+        _OF_INVOICES.format(column="v.id"),
+        """SELECT 'item ' || i.id FROM invoicing_invoice v JOIN invoicing_invoiceitem i ON i.invoice_id = v.id
+           LEFT JOIN billing_rateplancharge c ON c.id = i.charge_id LEFT JOIN billing_subscription s ON s.id = c.subscription_id
+           WHERE {scope} AND v.status = 'Draft' AND s.invoice_owner_id IS DISTINCT FROM v.account_id""",
+    ),
+    Check(
+        "i10_gap",
+        "true",
+        """SELECT q.name FROM accounts_numbersequence q JOIN invoicing_invoice v ON v.number_sequence_id = q.id AND v.sequence_value IS NOT NULL
+           GROUP BY q.id HAVING count(*) <> q.next_number - q.first_number OR min(v.sequence_value) <> q.first_number OR max(v.sequence_value) <> q.next_number - 1""",
+    ),
+    Check(
+        "i13_outcome_missing",
+        "r.id = %(run)s",
+        """SELECT r.number || ' account ' || o.account_id FROM invoicing_billrun r JOIN invoicing_billrunaccount o ON o.run_id = r.id
+           WHERE {scope} AND r.status IN ('Completed', 'PostInProgress', 'Posted') AND o.outcome = 'Pending'""",
+    ),
+    Check(
+        "i18_document_hash",
+        _OF_INVOICES.format(column="d.invoice_id"),
+        "SELECT 'document ' || d.id FROM invoicing_invoicedocument d WHERE {scope} AND d.sha256 <> encode(sha256(d.content), 'hex')",
+    ),
+    Check(
+        "i17_delivery_stuck",
+        _OF_INVOICES.format(column="d.invoice_id"),
+        """SELECT 'delivery ' || d.id FROM invoicing_invoicedelivery d
+           WHERE {scope} AND d.state = 'Sending' AND d.claimed_at < now() - interval '1 hour'""",
+    ),
+)
+
+
+def audit(run_id: int | None = None) -> list[Violation]:
+    """Return what breaks an invariant among a run's charges and invoices, or in the whole database without a run.
+
+    The queries are read-only and see only committed rows.
+    """
+    found = []
+    with connection.cursor() as cursor:
+        for check in CHECKS:
+            scope = "true" if run_id is None else check.narrowed
+            cursor.execute(
+                f"SELECT count(*), min(offender) FROM ({check.query.format(scope=scope)}) x(offender)", {"run": run_id}
+            )
+            count, example = cursor.fetchone()
+            if count:
+                found.append(Violation(check.name, count, example))
+    return found

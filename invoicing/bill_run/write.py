@@ -1,0 +1,163 @@
+"""Writing a chunk: COPY of invoices, items and coverage, then one outcome row per account.
+
+The rows are formatted as COPY text here: that costs a third of handing them to the driver value by value.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache
+from typing import NamedTuple
+
+from django.db import connection
+
+from accounts.payment_terms import Term, due_date
+from billing.core.grouping import GroupingKey
+from billing.core.types import Draft, LineKind
+
+_BLOCK = 1000  # rows a COPY block; large enough for few calls, small enough to let the server work meanwhile
+
+INVOICE_COLUMNS = (
+    "id, reference, account_id, bill_run_id, currency, status, invoice_date, due_date, bill_to_id, payment_term_id,"
+    " template_id, number_sequence_id, subscription_id, group_value, net, tax, total, balance"
+)
+ITEM_COLUMNS = "id, invoice_id, charge_id, kind, description, period, quantity, unit_price, amount, derivation"
+COVERAGE_COLUMNS = "charge_id, item_id, kind, period"
+
+
+class Outcome(NamedTuple):
+    """What the run did for one account, in the words that operators read."""
+
+    account_id: int
+    outcome: str
+    invoices: int
+    items: int
+    code: str
+    message: str
+    hint: str
+
+
+class DraftInvoice(NamedTuple):
+    """A draft with the payment term that makes its due date."""
+
+    draft: Draft
+    term: Term
+
+
+def write_drafts(run_id: int, drafts: list[DraftInvoice], *, invoice_date: date) -> dict[str, Decimal]:
+    """Write the drafts with their items and coverage, and return the total per currency."""
+    totals: dict[str, Decimal] = {}
+    if not drafts:
+        return totals
+    invoice_ids = _take_ids("invoicing_invoice_id_seq", len(drafts))
+    item_ids = _take_ids("invoicing_invoiceitem_id_seq", sum(len(draft.draft.lines) for draft in drafts))
+    invoices, items, coverage = [], [], []
+    next_item = iter(item_ids)
+    day = invoice_date.isoformat()
+    for (draft, term), invoice_id in zip(drafts, invoice_ids, strict=True):
+        key: GroupingKey = draft.key
+        net = sum([line.amount for line in draft.lines], Decimal(0))
+        totals[key.currency] = totals.get(key.currency, Decimal(0)) + net
+        invoices.append(
+            f"{invoice_id}\tDRAFT-{invoice_id}\t{key.account_id}\t{run_id}\t{key.currency}\tDraft\t{day}\t{_due_day(term, invoice_date)}"
+            f"\t{key.bill_to_id}\t{key.payment_term_id}\t{_null(key.template_id)}\t{_null(key.sequence_id)}\t{_null(key.subscription_id)}"
+            f"\t{_text(key.group_value)}\t{net:f}\t0\t{net:f}\t{net:f}\n"
+        )
+        for line in draft.lines:
+            item_id = next(next_item)
+            period = _range(line.period.start, line.period.end)
+            items.append(
+                f"{item_id}\t{invoice_id}\t{line.charge_id}\t{line.kind}\t{_text(line.description)}\t{period}"
+                f"\t{_number(line.quantity)}\t{_number(line.unit_price)}\t{line.amount:f}\t{line.derivation}\n"
+            )
+            kind = "Once" if line.kind is LineKind.ONE_TIME else "Period"
+            coverage.append(f"{line.charge_id}\t{item_id}\t{kind}\t{period}\n")
+    _copy("invoicing_invoice", INVOICE_COLUMNS, invoices)
+    _copy("invoicing_invoiceitem", ITEM_COLUMNS, items)
+    _copy("invoicing_coverage", COVERAGE_COLUMNS, coverage)
+    return totals
+
+
+_WRITE_OUTCOMES = """
+UPDATE invoicing_billrunaccount o
+SET outcome = n.outcome, invoices = n.invoices, items = n.items, code = n.code, message = n.message, hint = n.hint
+FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[])
+     AS n(account_id, outcome, invoices, items, code, message, hint)
+WHERE o.chunk_id = %s AND o.account_id = n.account_id
+"""
+
+# Another run that billed the same accounts while this one waited is the usual reason for “nothing due”.
+_NAME_THE_OTHER_RUN = """
+UPDATE invoicing_billrunaccount o SET code = 'billed_by_other_run', message = o.message || ' ' || other.number || ' has just billed it.'
+FROM (
+    SELECT DISTINCT ON (waiting.id) waiting.id, r.number
+    FROM invoicing_billrunaccount waiting JOIN invoicing_billrun mine ON mine.id = waiting.run_id
+    JOIN invoicing_invoice v ON v.account_id = waiting.account_id AND v.bill_run_id <> mine.id AND v.created_at >= mine.created_at
+    JOIN invoicing_billrun r ON r.id = v.bill_run_id
+    WHERE waiting.chunk_id = %s AND waiting.outcome = 'NothingDue' AND v.status IN ('Draft', 'Posted')
+    ORDER BY waiting.id, v.id DESC
+) other
+WHERE other.id = o.id
+"""
+
+_FINISH_CHUNK = """
+UPDATE invoicing_billrunchunk SET state = 'Done', finished_at = clock_timestamp(), invoices = %s, billed = %s, failed = %s, totals = %s::jsonb, error = ''
+WHERE id = %s
+"""
+
+
+def write_outcomes(chunk_id: int, outcomes: list[Outcome]) -> None:
+    """Record what happened to each account of the chunk."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE_OUTCOMES, [*(list(column) for column in zip(*outcomes, strict=True)), chunk_id])
+        if any(outcome.outcome == "NothingDue" for outcome in outcomes):
+            cursor.execute(_NAME_THE_OTHER_RUN, [chunk_id])
+
+
+def finish_chunk(chunk_id: int, *, invoices: int, billed: int, failed: int, totals: dict[str, Decimal]) -> None:
+    """Mark the chunk done with its figures; they are the run's progress."""
+    with connection.cursor() as cursor:
+        as_json = "{" + ", ".join(f'"{currency}": "{amount:f}"' for currency, amount in sorted(totals.items())) + "}"
+        cursor.execute(_FINISH_CHUNK, [invoices, billed, failed, as_json, chunk_id])
+
+
+def _take_ids(sequence: str, count: int) -> list[int]:
+    # Single values, not a block under a lock: such a lock would live until commit and put workers in a queue.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [sequence, count])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _copy(table: str, columns: str, rows: list[str]) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        for block in _blocks(rows):
+            copy.write("".join(block))
+
+
+def _blocks(rows: list[str]) -> Iterator[Iterable[str]]:
+    for start in range(0, len(rows), _BLOCK):
+        yield rows[start : start + _BLOCK]
+
+
+@lru_cache(maxsize=65536)
+def _text(value: str) -> str:
+    """Return free text with what COPY treats specially escaped."""
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+@lru_cache(maxsize=65536)
+def _range(start: date, end: date) -> str:
+    return f"[{start.isoformat()},{end.isoformat()})"
+
+
+@lru_cache(maxsize=4096)
+def _due_day(term: Term, invoice_date: date) -> str:
+    return due_date(term, invoice_date).isoformat()
+
+
+def _null(value: object) -> str:
+    return "\\N" if value is None else str(value)
+
+
+def _number(value: Decimal | None) -> str:
+    return "\\N" if value is None else f"{value:f}"

@@ -1,0 +1,186 @@
+"""Posting drafts and canceling them, in sets: the database checks every sum and number as they change state."""
+
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from invoicing.models import BillRun, BillRunStatus, Invoice, InvoiceStatus
+
+BATCH = 10_000  # invoices posted in one transaction; keeps the counter row's lock well under a second
+
+_LOCK_DRAFTS = """
+SELECT id, number_sequence_id FROM invoicing_invoice WHERE {chosen} AND status = 'Draft' ORDER BY id LIMIT %(limit)s FOR UPDATE
+"""
+
+# The counter row comes last in the lock order: it is held only for the statements that follow.
+_TAKE_NUMBERS = """
+UPDATE accounts_numbersequence q SET next_number = q.next_number + n.amount
+FROM (SELECT unnest(%(sequences)s::bigint[]) AS id, unnest(%(amounts)s::bigint[]) AS amount ORDER BY 1) n WHERE q.id = n.id
+RETURNING q.id, q.next_number - n.amount
+"""
+
+_POST = """
+WITH numbered AS (
+    SELECT v.id, f.first + row_number() OVER (PARTITION BY v.number_sequence_id ORDER BY v.id) - 1 AS value
+    FROM invoicing_invoice v JOIN unnest(%(sequences)s::bigint[], %(firsts)s::bigint[]) AS f(id, first) ON f.id = v.number_sequence_id
+    WHERE v.id = ANY(%(ids)s)
+)
+UPDATE invoicing_invoice v SET
+    status = 'Posted', posted_at = now(), posted_by_id = %(user)s, sequence_value = n.value,
+    number = q.prefix || lpad(n.value::text, greatest(q.digits::int, length(n.value::text)), '0'),
+    template_version_id = tv.id,
+    snapshot = jsonb_build_object(
+        'account', jsonb_build_object('number', a.number, 'name', a.name, 'vat_id', a.vat_id, 'language', a.language, 'purchase_order', a.purchase_order),
+        'bill_to', to_jsonb(b) - 'id' - 'account_id', 'sold_to', to_jsonb(s) - 'id' - 'account_id', 'payment_term', t.name)
+FROM numbered n, accounts_numbersequence q, accounts_account a, accounts_contact b, accounts_paymentterm t,
+     accounts_invoicetemplate it, accounts_invoicetemplateversion tv, invoicing_invoice w LEFT JOIN LATERAL (
+        SELECT c.* FROM accounts_account o JOIN accounts_contact c ON c.id = o.sold_to_id WHERE o.id = w.account_id
+     ) s ON true
+WHERE v.id = n.id AND w.id = v.id AND q.id = v.number_sequence_id AND a.id = v.account_id AND b.id = v.bill_to_id AND t.id = v.payment_term_id
+  AND it.id = v.template_id AND tv.template_id = it.id AND tv.version = it.version
+"""
+
+
+class PostingError(Exception):
+    """Why invoices were not posted, in words; nothing of the batch has changed."""
+
+
+def post_drafts(*, run: BillRun | None = None, invoice_ids: list[int] | None = None, user_id: int | None) -> int:
+    """Post up to `BATCH` drafts of a run, or the given ones, in one transaction; return how many were drafts.
+
+    Two callers may post the same drafts at once: one posts them, the other finds none left.
+    Raises PostingError when a draft cannot be posted; then none of this batch is.
+    """
+    chosen = "bill_run_id = %(run)s" if run is not None else "id = ANY(%(ids)s)"
+    values: dict[str, Any] = {"run": run.pk if run else None, "ids": invoice_ids, "limit": BATCH, "user": user_id}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK_DRAFTS.format(chosen=chosen), values)
+        drafts = cursor.fetchall()
+        if not drafts:
+            return 0
+        amounts: dict[int, int] = {}
+        for draft_id, sequence_id in drafts:
+            if sequence_id is None:
+                raise PostingError(
+                    f"DRAFT-{draft_id} has no number sequence. Choose one for the account, cancel the draft and bill it again."
+                )
+            amounts[sequence_id] = amounts.get(sequence_id, 0) + 1
+        cursor.execute(_TAKE_NUMBERS, {"sequences": list(amounts), "amounts": list(amounts.values())})
+        firsts = dict(cursor.fetchall())
+        values |= {"ids": [draft[0] for draft in drafts], "sequences": list(firsts), "firsts": list(firsts.values())}
+        cursor.execute(_POST, values)
+        if cursor.rowcount != len(drafts):
+            raise PostingError(
+                f"{len(drafts) - cursor.rowcount} of {len(drafts)} drafts lack their bill-to contact, payment term, invoice template or number sequence."
+                " Nothing was posted. Complete the accounts, cancel those drafts and bill them again."
+            )
+        return len(drafts)
+
+
+def post_run(run_id: int, *, user_id: int | None) -> int:
+    """Post every draft of a Completed run batch by batch; return how many this call posted.
+
+    A crash between batches leaves the run in PostInProgress, and the next call goes on. If a batch cannot be
+    posted the run returns to Completed with the reason.
+    """
+    moved = BillRun.objects.filter(pk=run_id, status=BillRunStatus.COMPLETED).update(
+        status=BillRunStatus.POST_IN_PROGRESS, error=""
+    )
+    run = BillRun.objects.get(pk=run_id)
+    if not moved and run.status != BillRunStatus.POST_IN_PROGRESS:
+        return 0
+    posted = 0
+    try:
+        while batch := post_drafts(run=run, user_id=user_id):
+            posted += batch
+    except PostingError as error:
+        BillRun.objects.filter(pk=run_id, status=BillRunStatus.POST_IN_PROGRESS).update(
+            status=BillRunStatus.COMPLETED, error=str(error), has_errors=True
+        )
+        raise
+    BillRun.objects.filter(pk=run_id, status=BillRunStatus.POST_IN_PROGRESS).update(
+        status=BillRunStatus.POSTED, posted_at=timezone.now(), posted_by=user_id
+    )
+    return posted
+
+
+_LATER_BILLING = """
+SELECT DISTINCT coalesce(v.number, v.reference) FROM invoicing_invoiceitem i
+JOIN invoicing_coverage mine ON mine.item_id = i.id
+JOIN invoicing_coverage later ON later.charge_id = mine.charge_id AND upper(later.period) > upper(mine.period)
+JOIN invoicing_invoiceitem li ON li.id = later.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
+WHERE i.invoice_id = ANY(%(ids)s) AND NOT v.id = ANY(%(ids)s) ORDER BY 1 LIMIT 3
+"""
+
+_RELEASE = """
+DELETE FROM invoicing_coverage WHERE item_id IN (SELECT id FROM invoicing_invoiceitem WHERE invoice_id = ANY(%(ids)s))
+"""
+
+
+class CancelError(Exception):
+    """Why drafts were not canceled, in words; nothing has changed."""
+
+
+def cancel_drafts(invoice_ids: list[int]) -> int:
+    """Cancel drafts and release the days they billed, so that the next run bills them again; return how many.
+
+    Raises CancelError if a later invoice bills later days of the same charges: releasing these would leave a hole.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        ids = list(
+            Invoice.objects.filter(pk__in=invoice_ids, status=InvoiceStatus.DRAFT)
+            .order_by("pk")
+            .select_for_update()
+            .values_list("pk", flat=True)
+        )
+        if not ids:
+            return 0
+        cursor.execute(_LATER_BILLING, {"ids": ids})
+        later = [row[0] for row in cursor.fetchall()]
+        if later:
+            raise CancelError(
+                f"Later days of the same charges are billed by {', '.join(later)}. Cancel those drafts first; posted invoices need an adjustment instead."
+            )
+        Invoice.objects.filter(pk__in=ids).update(status=InvoiceStatus.CANCELED, canceled_at=timezone.now())
+        cursor.execute(_RELEASE, {"ids": ids})
+        return len(ids)
+
+
+def begin_cancel_run(run_id: int) -> bool:
+    """Move a run to CancelInProgress; workers stop at their next chunk. Returns False if its state forbids it.
+
+    Raises CancelError when the run has posted invoices.
+    """
+    with transaction.atomic():
+        run = BillRun.objects.select_for_update().get(pk=run_id)
+        if run.status == BillRunStatus.PENDING:
+            BillRun.objects.filter(pk=run_id).update(status=BillRunStatus.CANCELED, finished_at=timezone.now())
+            return True
+        if run.status not in (BillRunStatus.PROCESSING, BillRunStatus.COMPLETED, BillRunStatus.ERROR):
+            return False
+        if run.invoices.filter(status=InvoiceStatus.POSTED).exists():
+            raise CancelError(
+                f"{run.number} has posted invoices, so it cannot be canceled. Cancel its remaining drafts one by one."
+            )
+        BillRun.objects.filter(pk=run_id).update(status=BillRunStatus.CANCEL_IN_PROGRESS)
+        return True
+
+
+def cancel_run(run_id: int) -> int:
+    """Cancel all drafts of a run in CancelInProgress and complete its cancellation; return how many drafts there were.
+
+    Works batch by batch from the newest draft backwards; a crash in between is taken up by the next call.
+    """
+    canceled = 0
+    run = BillRun.objects.get(pk=run_id)
+    if run.status != BillRunStatus.CANCEL_IN_PROGRESS:
+        return 0
+    while ids := list(
+        run.invoices.filter(status=InvoiceStatus.DRAFT).order_by("-pk").values_list("pk", flat=True)[:BATCH]
+    ):
+        canceled += cancel_drafts(ids)
+    BillRun.objects.filter(pk=run_id, status=BillRunStatus.CANCEL_IN_PROGRESS).update(
+        status=BillRunStatus.CANCELED, finished_at=timezone.now()
+    )
+    return canceled
