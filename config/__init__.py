@@ -1,0 +1,1 @@
+"""Wiring: settings, addresses, background workers and the commands that start them; imported by no app."""
