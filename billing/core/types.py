@@ -196,8 +196,21 @@ class Pricing(NamedTuple):
     problems: list[Problem]
 
 
+class GroupingKey(NamedTuple):
+    """Everything that keeps two lines apart; `subscription_id` only where that subscription is invoiced separately."""
+
+    account_id: int
+    currency: str
+    bill_to_id: int | None
+    payment_term_id: int | None
+    template_id: int | None
+    sequence_id: int | None
+    subscription_id: int | None
+    group_value: str
+
+
 class Draft(NamedTuple):
     """The lines that belong on one invoice, with the key that put them there."""
 
-    key: tuple[object, ...]
+    key: GroupingKey
     lines: list[Line]

@@ -3,6 +3,7 @@
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
+from django.urls import reverse
 
 from accounts.models import validate_currency
 from billing.core.types import PriceFormat
@@ -33,6 +34,9 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("admin:billing_product_object", args=[self.pk])
 
 
 class ProductRatePlan(models.Model):

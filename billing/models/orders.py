@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from accounts.models import Account
 from billing.fields import NumericField, within_limits
@@ -37,6 +38,9 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    def get_absolute_url(self) -> str:
+        return reverse("admin:billing_order_object", args=[self.pk])
 
 
 class OrderAction(models.Model):

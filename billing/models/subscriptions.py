@@ -5,6 +5,7 @@ from django.contrib.postgres.fields import RangeOperators
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Func, Q
+from django.urls import reverse
 
 from accounts.models import Account
 from billing.core.types import PriceFormat
@@ -66,6 +67,9 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    def get_absolute_url(self) -> str:
+        return reverse("admin:billing_subscription_object", args=[self.pk])
 
     def clean(self) -> None:
         super().clean()

@@ -1,0 +1,84 @@
+"""The compact record of how a line's amount came about, and the re-computation of the amount from it alone (D15).
+
+A derivation is JSON without free text; numbers with digits after the point are strings, all others integers:
+
+    v     version of this format, 1
+    s     number of the segment whose price was used
+    m     charge model
+    p     price per list price base                                       flat fee and per unit
+    q     quantity                                                        all but flat fee
+    t     tiers reached, [[units, price], …]; a third member "FlatFee"    tiered and volume
+          marks a price that is charged once, whatever the units
+    n     number of the first tier in t; absent when 1                    volume
+    f     [months per billing period, months per list price base]         recurring
+    part  months covered, [full, days, of days, …], absent when the       recurring
+          period is charged in full
+    of    months of the period the part belongs to, same form, absent     recurring
+          when it is a full billing period
+    r     decimal digits the amount was rounded to, half-up
+
+    amount = rate × f[0] ÷ f[1] × part ÷ of      rate = p | p × q | Σ t      rounded once, at the end
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from billing.core.money import round_quotient
+from billing.core.proration import Share
+from billing.core.types import ChargeModel, Currency, PriceFormat
+
+VERSION = 1
+
+
+# Prices and quantities come from price lists, so few values make up most lines.
+@lru_cache(maxsize=8192)
+def number_text(value: Decimal) -> str:
+    """Return the shortest plain notation of a decimal: no exponent, no zeros at the end."""
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def share_text(share: Share) -> str:
+    """Return a share of months as a JSON list: full months, then days and days of the month for each part month."""
+    return "[" + ",".join(map(str, (share.full_months, *(n for part in share.part_months for n in part)))) + "]"
+
+
+def amount_of(derivation: str | Mapping[str, Any], currency: Currency) -> Decimal:
+    """Return the amount a derivation (JSON text or its values) adds up to, computed afresh from nothing but itself."""
+    values = json.loads(derivation) if isinstance(derivation, str) else derivation
+    if values["v"] != VERSION:
+        raise ValueError(f"Derivations of version {values['v']} are not known.")
+    if values["r"] != currency.digits:
+        raise ValueError(f"Rounded to {values['r']} digits, but {currency.code} has {currency.digits}.")
+    amount = _rate(values)
+    if "f" in values:
+        months, base = values["f"]
+        amount *= Fraction(months, base)
+        if "part" in values:
+            amount *= _months(values["part"]) / _months(values.get("of", [months]))
+    return round_quotient(Decimal(amount.numerator), amount.denominator, currency)
+
+
+def _rate(values: Mapping[str, Any]) -> Fraction:
+    """Return the price of the whole quantity per list price base."""
+    model = ChargeModel(values["m"])
+    if model is ChargeModel.FLAT_FEE:
+        return Fraction(values["p"])
+    if model is ChargeModel.PER_UNIT:
+        return Fraction(values["p"]) * Fraction(values["q"])
+    if sum(Fraction(step[0]) for step in values["t"]) != Fraction(values["q"]):
+        raise ValueError("The units of the tiers do not add up to the quantity.")
+    return sum((_step_amount(*step) for step in values["t"]), Fraction(0))
+
+
+def _step_amount(units: str, price: str, price_format: str = PriceFormat.PER_UNIT) -> Fraction:
+    return Fraction(price) if price_format == PriceFormat.FLAT_FEE else Fraction(units) * Fraction(price)
+
+
+def _months(share: list[int]) -> Fraction:
+    full_months, *rest = share
+    return full_months + sum((Fraction(*pair) for pair in zip(rest[::2], rest[1::2], strict=True)), Fraction(0))

@@ -1,0 +1,1 @@
+"""Tests of billing: what was sold and how it is priced."""
