@@ -59,7 +59,9 @@ class DataFixForm(GuardedForm):
         cleaned = super().clean()
         seen = self.cleaned_data.get(SEEN_FIELD)
         if seen and seen != self._stored_state:
-            self.add_error(None, "Somebody changed this record after you opened it. Open it again and repeat your change.")
+            self.add_error(
+                None, "Somebody changed this record after you opened it. Open it again and repeat your change."
+            )
         return cleaned
 
 

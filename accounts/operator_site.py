@@ -11,6 +11,8 @@ from itertools import islice
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -88,6 +90,15 @@ def is_fragment_request(request: HttpRequest) -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
+class LoginForm(AdminAuthenticationForm):
+    """The login form; it does not say which of the two was wrong, nor whether the user exists."""
+
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "User name and password do not belong to an operator. Upper and lower case matter.",
+    }
+
+
 class OperatorSite(AdminSite):
     """An admin site whose index, extra pages, sidebar, searches and alarms come from the apps."""
 
@@ -95,6 +106,7 @@ class OperatorSite(AdminSite):
     index_title = "Dashboard"
     site_url = None
     empty_value_display = "–"
+    login_form = LoginForm
     enable_nav_sidebar = False
     # The site owns "/", so a catch-all would hide whatever is mounted beside it.
     final_catch_all_view = False
@@ -167,7 +179,7 @@ class OperatorSite(AdminSite):
 
     def render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
         """Render a page of the site; `title` in the context becomes the page title."""
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return TemplateResponse(request, template, {**self.each_context(request), **context})
 
     def render_dialog(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
@@ -199,19 +211,20 @@ class OperatorSite(AdminSite):
             "is_nav_sidebar_enabled": False,
         }
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the registered start page, or the list of records until there is one."""
-        request.current_app = self.name  # type: ignore[attr-defined]
+        request.current_app = self.name
         return self._index_view(request) if self._index_view else self.records_view(request)
 
     @method_decorator([never_cache, login_not_required])
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the login form; an expired session seen by htmx reloads the whole page instead of filling a corner."""
-        if is_fragment_request(request):
-            return HttpResponse(headers={"HX-Refresh": "true"})
+        """Show the login form; nobody is sent on to a piece of a page that was being fetched as the session expired."""
+        fragments = (reverse("admin:status"), reverse("admin:palette"))
+        if request.method == "GET" and request.GET.get(REDIRECT_FIELD_NAME, "").startswith(fragments):
+            return HttpResponseRedirect(reverse("admin:login"))
         return super().login(request, extra_context)
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Log out and return to the login form."""
         response = super().logout(request, extra_context)
         return HttpResponseRedirect(reverse("admin:login")) if response.status_code == 200 else response
@@ -272,7 +285,7 @@ class OperatorSite(AdminSite):
             if not is_allowed(request.user, page.permission):
                 needed = f" It needs the permission “{page.permission}”." if isinstance(page.permission, str) else ""
                 raise PermissionDenied(f"Your role does not include this page.{needed}")
-            request.current_app = self.name  # type: ignore[attr-defined]
+            request.current_app = self.name
             return page.view(request, *args, **kwargs)
 
         return self._site_view(update_wrapper(guarded, page.view), cacheable=page.cacheable)

@@ -1,5 +1,6 @@
 """Money, numbers, dates and durations as people read them; the only place that formats values for pages."""
 
+import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from django.utils.translation import get_language, to_locale
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 DAY_PATTERN = "d MMM y"
+CODE_BEFORE_FIGURE = re.compile(r"[A-Za-z](?=\d)")
 # Prices may be finer than the currency; amounts never are.
 PRICE_DIGITS = 6
 
@@ -26,7 +28,7 @@ def money(amount: Decimal | int | None, currency: str) -> str:
     """Return an amount with its currency's symbol and digits: $1,200.00, ¥1,200, −€5.00."""
     if amount is None or amount == "":
         return NOTHING
-    return format_currency(amount or 0, currency, locale=locale()).replace("-", MINUS)
+    return _typeset(format_currency(amount or 0, currency, locale=locale()))
 
 
 def unit_price(amount: Decimal | None, currency: str) -> str:
@@ -36,7 +38,13 @@ def unit_price(amount: Decimal | None, currency: str) -> str:
     least = get_currency_precision(currency)
     pattern = Locale.parse(locale()).currency_formats["standard"].pattern
     longer = pattern.replace(".00", "." + "0" * least + "#" * PRICE_DIGITS)
-    return format_currency(amount, currency, longer, locale=locale(), currency_digits=False).replace("-", MINUS)
+    text = format_currency(amount, currency, longer, locale=locale(), currency_digits=False)
+    return _typeset(text)
+
+
+def _typeset(text: str) -> str:
+    """Use a real minus, and keep a currency that is written in letters off its figures: CHF 5.00."""
+    return CODE_BEFORE_FIGURE.sub("\\g<0>\N{NO-BREAK SPACE}", text).replace("-", MINUS)
 
 
 def number(value: Decimal | int | None) -> str:

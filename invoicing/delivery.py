@@ -6,6 +6,7 @@ A crash between claim and answer leaves a delivery in Sending; it becomes Unknow
 import smtplib
 from datetime import date, timedelta
 from email.utils import parseaddr
+from typing import Any
 
 import structlog
 from babel.dates import format_date
@@ -116,6 +117,9 @@ def _transmit(message: EmailMessage) -> tuple[DeliveryState, str]:
         return DeliveryState.QUEUED, f"The mail server could not be reached: {error}"
     try:
         mail.send_messages([message])
+    except ValueError as error:
+        # A line break in a header, or an address that is none: noticed before anything is sent.
+        return DeliveryState.FAILED, f"The e-mail cannot be sent as it is: {error}"
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
         return (
@@ -138,7 +142,7 @@ def _transmit(message: EmailMessage) -> tuple[DeliveryState, str]:
 def _end(delivery: InvoiceDelivery, state: DeliveryState, *, error: str) -> None:
     if state == DeliveryState.QUEUED and delivery.attempts >= MAX_ATTEMPTS:
         state = DeliveryState.FAILED
-    values = {"state": state, "error": error}
+    values: dict[str, Any] = {"state": state, "error": error}
     if state == DeliveryState.SENT:
         values["sent_at"] = timezone.now()
     if state == DeliveryState.QUEUED:

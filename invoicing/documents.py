@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 
 from accounts.currencies import currency_digits
 from accounts.models import Contact, InvoiceTemplate
+from invoicing.explanation import proration_note
 from invoicing.models import Invoice, InvoiceDocument, InvoiceItem, InvoiceStatus
 from invoicing.rendering import RenderedDocument, render_pdf
 
@@ -89,7 +90,7 @@ def _current_snapshot(invoice: Invoice) -> dict[str, Any]:
             name: getattr(account, name) for name in ("number", "name", "vat_id", "language", "purchase_order")
         },
         "bill_to": _contact(invoice.bill_to),
-        "sold_to": _contact(account.sold_to) if account.sold_to else None,
+        "sold_to": _contact(account.sold_to) if account.sold_to and account.sold_to != invoice.bill_to else None,
         "payment_term": invoice.payment_term.name,
     }
 
@@ -175,5 +176,5 @@ def _line(item: InvoiceItem) -> dict[str, Any]:
         "unit": item.charge.unit,
         "unit_price": None if item.unit_price is None else f"{item.unit_price:f}",
         "amount": f"{item.amount:f}",
-        "note": "",
+        "note": proration_note(item),
     }

@@ -1,5 +1,6 @@
 """Posting drafts and canceling them, in sets: the database checks every sum and number as they change state."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import connection, transaction
@@ -35,7 +36,7 @@ UPDATE invoicing_invoice v SET
         'bill_to', to_jsonb(b) - 'id' - 'account_id', 'sold_to', to_jsonb(s) - 'id' - 'account_id', 'payment_term', t.name)
 FROM numbered n, accounts_numbersequence q, accounts_account a, accounts_contact b, accounts_paymentterm t,
      accounts_invoicetemplate it, accounts_invoicetemplateversion tv, invoicing_invoice w LEFT JOIN LATERAL (
-        SELECT c.* FROM accounts_account o JOIN accounts_contact c ON c.id = o.sold_to_id WHERE o.id = w.account_id
+        SELECT c.* FROM accounts_account o JOIN accounts_contact c ON c.id = o.sold_to_id AND c.id <> w.bill_to_id WHERE o.id = w.account_id
      ) s ON true
 WHERE v.id = n.id AND w.id = v.id AND q.id = v.number_sequence_id AND a.id = v.account_id AND b.id = v.bill_to_id AND t.id = v.payment_term_id
   AND it.id = v.template_id AND tv.template_id = it.id AND tv.version = it.version
@@ -78,10 +79,10 @@ def post_drafts(*, run: BillRun | None = None, invoice_ids: list[int] | None = N
         return len(drafts)
 
 
-def post_run(run_id: int, *, user_id: int | None) -> int:
+def post_run(run_id: int, *, user_id: int | None, then: Callable[[BillRun], object] | None = None) -> int:
     """Post every draft of a Completed run batch by batch; return how many this call posted.
 
-    A crash between batches leaves the run in PostInProgress, and the next call goes on. If a batch cannot be
+    `then` is done in the transaction that makes the run Posted, so that no crash can come between the two. A crash between batches leaves the run in PostInProgress, and the next call goes on. If a batch cannot be
     posted the run returns to Completed with the reason.
     """
     moved = BillRun.objects.filter(pk=run_id, status=BillRunStatus.COMPLETED).update(
@@ -99,19 +100,32 @@ def post_run(run_id: int, *, user_id: int | None) -> int:
             status=BillRunStatus.COMPLETED, error=str(error), has_errors=True
         )
         raise
-    BillRun.objects.filter(pk=run_id, status=BillRunStatus.POST_IN_PROGRESS).update(
-        status=BillRunStatus.POSTED, posted_at=timezone.now(), posted_by=user_id
-    )
+    with transaction.atomic():
+        finished = BillRun.objects.filter(pk=run_id, status=BillRunStatus.POST_IN_PROGRESS).update(
+            status=BillRunStatus.POSTED, posted_at=timezone.now(), posted_by=user_id
+        )
+        if finished and then is not None:
+            then(run)
     return posted
 
 
+# Runs lock accounts before they look at what is billed; so do we, or a run could bill the days after those that we
+# are about to release.
+_LOCK_ACCOUNTS = """
+SELECT id FROM accounts_account WHERE id IN (SELECT account_id FROM invoicing_invoice WHERE id = ANY(%(ids)s)) ORDER BY id FOR NO KEY UPDATE
+"""
+
 _LATER_BILLING = """
-SELECT DISTINCT coalesce(v.number, v.reference) FROM invoicing_invoiceitem i
+SELECT DISTINCT coalesce(v.number, v.reference) FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
 JOIN invoicing_coverage mine ON mine.item_id = i.id
 JOIN invoicing_coverage later ON later.charge_id = mine.charge_id AND upper(later.period) > upper(mine.period)
 JOIN invoicing_invoiceitem li ON li.id = later.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
-WHERE i.invoice_id = ANY(%(ids)s) AND NOT v.id = ANY(%(ids)s) ORDER BY 1 LIMIT 3
+WHERE {mine} AND NOT {theirs} ORDER BY 1 LIMIT 3
 """
+_LATER_THAN_INVOICES = _LATER_BILLING.format(mine="w.id = ANY(%(ids)s)", theirs="v.id = ANY(%(ids)s)")
+_LATER_THAN_RUN = _LATER_BILLING.format(
+    mine="w.bill_run_id = %(run)s AND w.status = 'Draft'", theirs="v.bill_run_id = %(run)s"
+)
 
 _RELEASE = """
 DELETE FROM invoicing_coverage WHERE item_id IN (SELECT id FROM invoicing_invoiceitem WHERE invoice_id = ANY(%(ids)s))
@@ -128,6 +142,7 @@ def cancel_drafts(invoice_ids: list[int]) -> int:
     Raises CancelError if a later invoice bills later days of the same charges: releasing these would leave a hole.
     """
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK_ACCOUNTS, {"ids": invoice_ids})
         ids = list(
             Invoice.objects.filter(pk__in=invoice_ids, status=InvoiceStatus.DRAFT)
             .order_by("pk")
@@ -136,21 +151,26 @@ def cancel_drafts(invoice_ids: list[int]) -> int:
         )
         if not ids:
             return 0
-        cursor.execute(_LATER_BILLING, {"ids": ids})
-        later = [row[0] for row in cursor.fetchall()]
-        if later:
-            raise CancelError(
-                f"Later days of the same charges are billed by {', '.join(later)}. Cancel those drafts first; posted invoices need an adjustment instead."
-            )
+        _refuse_if_billed_later(_LATER_THAN_INVOICES, ids=ids)
         Invoice.objects.filter(pk__in=ids).update(status=InvoiceStatus.CANCELED, canceled_at=timezone.now())
         cursor.execute(_RELEASE, {"ids": ids})
         return len(ids)
 
 
+def _refuse_if_billed_later(query: str, **values: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(query, values)
+        later = [row[0] for row in cursor.fetchall()]
+    if later:
+        raise CancelError(
+            f"Later days of the same charges are billed by {', '.join(later)}. Cancel those drafts first; posted invoices need an adjustment instead."
+        )
+
+
 def begin_cancel_run(run_id: int) -> bool:
     """Move a run to CancelInProgress; workers stop at their next chunk. Returns False if its state forbids it.
 
-    Raises CancelError when the run has posted invoices.
+    Raises CancelError when the run has posted invoices, or when later invoices bill later days of its charges.
     """
     with transaction.atomic():
         run = BillRun.objects.select_for_update().get(pk=run_id)
@@ -163,6 +183,7 @@ def begin_cancel_run(run_id: int) -> bool:
             raise CancelError(
                 f"{run.number} has posted invoices, so it cannot be canceled. Cancel its remaining drafts one by one."
             )
+        _refuse_if_billed_later(_LATER_THAN_RUN, run=run_id)
         BillRun.objects.filter(pk=run_id).update(status=BillRunStatus.CANCEL_IN_PROGRESS)
         return True
 
@@ -170,7 +191,8 @@ def begin_cancel_run(run_id: int) -> bool:
 def cancel_run(run_id: int) -> int:
     """Cancel all drafts of a run in CancelInProgress and complete its cancellation; return how many drafts there were.
 
-    Works batch by batch from the newest draft backwards; a crash in between is taken up by the next call.
+    Works batch by batch from the newest draft backwards; a crash in between is taken up by the next call. If a later
+    invoice has come in between, the run says so and is taken up again when that one is gone.
     """
     canceled = 0
     run = BillRun.objects.get(pk=run_id)
@@ -179,8 +201,12 @@ def cancel_run(run_id: int) -> int:
     while ids := list(
         run.invoices.filter(status=InvoiceStatus.DRAFT).order_by("-pk").values_list("pk", flat=True)[:BATCH]
     ):
-        canceled += cancel_drafts(ids)
+        try:
+            canceled += cancel_drafts(ids)
+        except CancelError as error:
+            BillRun.objects.filter(pk=run_id, status=BillRunStatus.CANCEL_IN_PROGRESS).update(error=str(error))
+            return canceled
     BillRun.objects.filter(pk=run_id, status=BillRunStatus.CANCEL_IN_PROGRESS).update(
-        status=BillRunStatus.CANCELED, finished_at=timezone.now()
+        status=BillRunStatus.CANCELED, finished_at=timezone.now(), error=""
     )
     return canceled

@@ -9,15 +9,25 @@ from dateutil.relativedelta import relativedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Exists, OuterRef, Sum
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 
 from accounts.models import Account, AccountStatus, BillingBatch
 from billing.core.types import ChargeType
-from billing.queries import current_rules
+from billing.queries import auto_post_allowed, current_rules
 from invoicing.bill_run import run as bill_run
 from invoicing.bill_run.load import load_accounts
 from invoicing.delivery import queue_invoice, queue_run
-from invoicing.models import BillRun, BillRunScope, BillRunStatus, Invoice, InvoiceDelivery, InvoiceStatus
+from invoicing.models import (
+    AccountOutcome,
+    BillRun,
+    BillRunScope,
+    BillRunStatus,
+    DeliveryState,
+    Invoice,
+    InvoiceDelivery,
+    InvoiceStatus,
+)
 from invoicing.posting import begin_cancel_run, cancel_drafts, post_drafts
 from invoicing.tasks import ring_mail, ring_run
 
@@ -39,18 +49,23 @@ class RunRequest(NamedTuple):
 
 
 class RunPreview(NamedTuple):
-    """What a run would do: accounts in scope, how many of them were priced, and the drafts and totals of those."""
+    """What a run would do: accounts in scope, how many of them were priced, and the drafts and totals of those.
+
+    `examples` are the first reasons why accounts cannot be billed, each naming what is wrong.
+    """
 
     accounts: int
     priced: int
     invoices: int
     totals: dict[str, Decimal]
     problems: int
+    examples: tuple[str, ...]
     drafts_waiting: int
     runs_in_progress: tuple[str, ...]
 
 
 PREVIEW_ACCOUNTS = 1_000
+PREVIEW_EXAMPLES = 3
 
 
 def check_run_request(request: RunRequest, *, today: date) -> None:
@@ -74,6 +89,8 @@ def check_run_request(request: RunRequest, *, today: date) -> None:
         problems["bill_cycle_day"] = "A bill cycle day lies between 1 and 31."
     if len(set(request.excluded_charge_types)) == len(ChargeType):
         problems["excluded_charge_types"] = "At least one charge type must be billed."
+    if request.auto_post and not auto_post_allowed():
+        problems["auto_post"] = "The billing rules do not allow posting without review."
     if request.auto_email and not request.auto_post:
         problems["auto_email"] = "Only posted invoices are e-mailed: switch on posting as well."
     if problems:
@@ -126,6 +143,7 @@ def preview_run(request: RunRequest, *, today: date) -> RunPreview:
     totals: Counter[str] = Counter()
     for draft, _ in drafts:
         totals[draft.key.currency] += sum((line.amount for line in draft.lines), Decimal(0))  # type: ignore[assignment]
+    failures = [outcome for outcome in outcomes if outcome.outcome == AccountOutcome.FAILED]
     waiting = Invoice.objects.filter(status=InvoiceStatus.DRAFT, account__in=in_scope)
     running = BillRun.objects.filter(status__in=[BillRunStatus.PENDING, BillRunStatus.PROCESSING]).values_list(
         "number", flat=True
@@ -135,7 +153,8 @@ def preview_run(request: RunRequest, *, today: date) -> RunPreview:
         priced=len(chosen),
         invoices=len(drafts),
         totals=dict(sorted(totals.items())),  # type: ignore[arg-type]
-        problems=sum(outcome.outcome == "Failed" for outcome in outcomes),
+        problems=len(failures),
+        examples=tuple(outcome.message for outcome in failures[:PREVIEW_EXAMPLES]),
         drafts_waiting=waiting.count(),
         runs_in_progress=tuple(running[:5]),
     )
@@ -221,6 +240,18 @@ def retry_failed_accounts(run: BillRun) -> int:
             raise ValidationError(f"{run.number} has no failed accounts to retry.")
         ring_run(run.pk)
     return count
+
+
+def unsent_invoices(run: BillRun) -> int:
+    """Return how many e-mails `email_run` would queue now."""
+    bill_to = KeyTextTransform("email", KeyTransform("bill_to", "snapshot"))
+    wanted = run.invoices.annotate(bill_to_email=bill_to).filter(
+        status=InvoiceStatus.POSTED, account__email_invoices=True, bill_to_email__gt=""
+    )
+    if not run.email_zero_totals:
+        wanted = wanted.exclude(total=0)
+    tried = InvoiceDelivery.objects.filter(invoice=OuterRef("pk")).exclude(state=DeliveryState.FAILED)
+    return wanted.filter(~Exists(tried)).count()
 
 
 def email_run(run: BillRun, *, user_id: int) -> int:

@@ -45,20 +45,21 @@ WHERE a.id IN ({accounts}) ORDER BY a.id
 """
 
 # One row per segment that may still have something to bill. A term that ends cuts its segments: out of term,
-# nothing is due. LEAST ignores NULL, so evergreen subscriptions and open segments need no case of their own.
+# nothing is due. LEAST ignores NULL, so evergreen subscriptions and open segments need no case of their own. A
+# charge without any segment comes as a row without one: pricing must see it to say that its price is missing.
 _SEGMENTS = """
 SELECT s.invoice_owner_id, c.id, c.number, c.name, s.id, s.contract_effective, s.invoice_separately, c.trigger_date, billed.day,
        c.charge_type, c.charge_model, c.billing_timing, c.billing_period, c.list_price_base, c.billing_day_type, c.alignment,
        g.id, g.number, g.effective_start, LEAST(g.effective_end, s.term_end), g.quantity, g.price
 FROM billing_subscription s
 JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
-JOIN billing_chargesegment g ON g.charge_id = c.id
+LEFT JOIN billing_chargesegment g ON g.charge_id = c.id
 LEFT JOIN LATERAL (
     SELECT upper(v.period) AS day FROM invoicing_coverage v WHERE v.charge_id = c.id ORDER BY upper(v.period) DESC LIMIT 1
 ) billed ON true
 WHERE s.invoice_owner_id IN ({accounts}) AND s.status = 'Active'
   AND (billed.day IS NULL OR billed.day <= %(target)s)
-  AND (LEAST(g.effective_end, s.term_end) IS NULL OR LEAST(g.effective_end, s.term_end) > GREATEST(billed.day, g.effective_start))
+  AND (g.id IS NULL OR LEAST(g.effective_end, s.term_end) IS NULL OR LEAST(g.effective_end, s.term_end) > GREATEST(billed.day, g.effective_start))
 ORDER BY s.invoice_owner_id, s.id, c.id, g.number
 """
 
@@ -110,6 +111,8 @@ def _charges(rows: Iterator[tuple[Any, ...]], tiers: dict[int, tuple[Tier, ...]]
     for _, segment_rows in groupby(rows, _charge_of):
         segments = []
         for row in segment_rows:
+            if row[16] is None:
+                continue
             segments.append(Segment(row[16], row[17], row[18], row[19], row[20], row[21], tiers.get(row[16], ())))
         yield Charge(
             row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], _terms(*row[9:16]), tuple(segments)

@@ -72,7 +72,7 @@ def start_due_schedules(*, now: datetime, zone: ZoneInfo) -> list[int]:
                 day = slot.astimezone(zone).date()
                 batches = list(schedule.batches.all())
                 scope = BillRunScope.BATCHES if batches else BillRunScope.ALL
-                flags = {"auto_post": schedule.auto_post, "auto_email": schedule.auto_email}
+                flags: dict[str, Any] = {"auto_post": schedule.auto_post, "auto_email": schedule.auto_email}
                 run = create(
                     batches=batches,
                     name=schedule.name,
@@ -96,21 +96,26 @@ def advance(run_id: int, *, seconds: float) -> bool:
     if run.status == BillRunStatus.CANCEL_IN_PROGRESS:
         cancel_run(run_id)
     elif run.status == BillRunStatus.POST_IN_PROGRESS:
-        post_run(run_id, user_id=run.posted_by_id)
+        post_run(run_id, user_id=run.posted_by_id, then=_queue_mails)
     elif run.status in (BillRunStatus.PENDING, BillRunStatus.PROCESSING) and work(run_id, seconds=seconds):
         return True
     run.refresh_from_db()
     if run.auto_post and run.status == BillRunStatus.COMPLETED and run.posted_at is None and not run.error:
-        post_run(run_id, user_id=run.created_by_id)
-        run.refresh_from_db()
-    if run.auto_email and run.status == BillRunStatus.POSTED:
-        queue_run(run, user_id=run.created_by_id)
+        post_run(run_id, user_id=run.created_by_id, then=_queue_mails)
     return False
+
+
+def _queue_mails(run: BillRun) -> None:
+    if run.auto_email:
+        queue_run(run, user_id=run.created_by_id)
 
 
 def start(run: BillRun) -> None:
     """Move a Pending run to Processing with its work list; does nothing if somebody else did."""
     with transaction.atomic():
+        with connection.cursor() as cursor:
+            # Workers that come second wait for the work list, then help with the chunks.
+            cursor.execute("SET LOCAL lock_timeout = '120s'")
         moved = BillRun.objects.filter(pk=run.pk, status=BillRunStatus.PENDING).update(
             status=BillRunStatus.PROCESSING, started_at=timezone.now()
         )

@@ -1,6 +1,7 @@
 """Which accounts a run looks at: its work list, written by the database in one statement and cut into chunks."""
 
 from datetime import date
+from typing import Any
 
 from django.db import connection
 
@@ -20,12 +21,25 @@ EXISTS (
 )
 """
 
+# Everything about an account's row is known when it is inserted, so no row is written twice. Foreign keys are checked
+# at the end, which lets one statement write the chunks and the rows that point to them.
 _FILL = f"""
-INSERT INTO invoicing_billrunaccount (run_id, account_id, outcome, invoices, items, code, message, hint)
-SELECT %(run)s, a.id, CASE WHEN {_MAYBE_DUE} THEN 'Pending' ELSE 'NothingDue' END, 0, 0, '', '', ''
-FROM accounts_account a
-WHERE a.status = 'Active' AND ({{scope}}) AND (%(cycle_day)s::int IS NULL OR a.bill_cycle_day = %(cycle_day)s)
-ORDER BY a.id
+WITH in_scope AS MATERIALIZED (
+    SELECT a.id, {_MAYBE_DUE} AS maybe_due FROM accounts_account a
+    WHERE a.status = 'Active' AND ({{scope}}) AND (%(cycle_day)s::int IS NULL OR a.bill_cycle_day = %(cycle_day)s)
+), numbered AS MATERIALIZED (
+    SELECT id, CASE WHEN maybe_due THEN (row_number() OVER (PARTITION BY maybe_due ORDER BY id) - 1) / %(size)s END AS part FROM in_scope
+), parts AS MATERIALIZED (
+    SELECT part, accounts, nextval('invoicing_billrunchunk_id_seq') AS id
+    FROM (SELECT part, count(*) AS accounts FROM numbered WHERE part IS NOT NULL GROUP BY part ORDER BY part) p
+), chunks AS (
+    INSERT INTO invoicing_billrunchunk (id, run_id, state, accounts, attempts, invoices, failed, billed, totals, error)
+    SELECT id, %(run)s, 'Pending', accounts, 0, 0, 0, 0, '{{{{}}}}', '' FROM parts
+)
+INSERT INTO invoicing_billrunaccount (run_id, account_id, chunk_id, outcome, invoices, items, code, message, hint)
+SELECT %(run)s, n.id, p.id, CASE WHEN p.id IS NULL THEN 'NothingDue' ELSE 'Pending' END, 0, 0,
+    CASE WHEN p.id IS NULL THEN 'nothing_due' ELSE '' END, CASE WHEN p.id IS NULL THEN %(message)s ELSE '' END, ''
+FROM numbered n LEFT JOIN parts p USING (part) ORDER BY n.id
 """
 
 _SCOPES = {
@@ -34,32 +48,13 @@ _SCOPES = {
     BillRunScope.ACCOUNTS: "a.id IN (SELECT account_id FROM invoicing_billrun_accounts WHERE billrun_id = %(run)s)",
 }
 
-_EXPLAIN_NOTHING_DUE = """
-UPDATE invoicing_billrunaccount SET code = 'nothing_due', message = %(message)s WHERE run_id = %(run)s AND outcome = 'NothingDue'
-"""
-
-_CUT = """
-WITH numbered AS (
-    SELECT id, (row_number() OVER (ORDER BY account_id) - 1) / %(size)s AS part
-    FROM invoicing_billrunaccount WHERE run_id = %(run)s AND outcome = 'Pending'
-), parts AS (
-    SELECT part, count(*) AS accounts, nextval('invoicing_billrunchunk_id_seq') AS id FROM numbered GROUP BY part
-), made AS (
-    INSERT INTO invoicing_billrunchunk (id, run_id, state, accounts, attempts, invoices, failed, billed, totals, error)
-    SELECT id, %(run)s, 'Pending', accounts, 0, 0, 0, 0, '{}', '' FROM parts ORDER BY part RETURNING id
-)
-UPDATE invoicing_billrunaccount SET chunk_id = parts.id
-FROM numbered JOIN parts USING (part), (SELECT count(*) FROM made) all_made
-WHERE invoicing_billrunaccount.id = numbered.id
-"""
-
 
 def fill_work_list(run: BillRun, *, chunk_accounts: int) -> int:
     """Write one row per account in scope, cut what may be due into chunks, and return the number of accounts.
 
     Accounts that SQL alone can tell have nothing due get that outcome here and are never loaded.
     """
-    values = {
+    values: dict[str, Any] = {
         "run": run.pk,
         "target": run.target_date,
         "excluded": run.excluded_charge_types,
@@ -69,10 +64,7 @@ def fill_work_list(run: BillRun, *, chunk_accounts: int) -> int:
     }
     with connection.cursor() as cursor:
         cursor.execute(_FILL.format(scope=_SCOPES[BillRunScope(run.scope)]), values)
-        accounts = cursor.rowcount
-        cursor.execute(_EXPLAIN_NOTHING_DUE, values)
-        cursor.execute(_CUT, values)
-    return accounts
+        return cursor.rowcount
 
 
 def nothing_due_message(target_date: date) -> str:

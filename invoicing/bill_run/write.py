@@ -3,18 +3,20 @@
 The rows are formatted as COPY text here: that costs a third of handing them to the driver value by value.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from django.db import connection
 
 from accounts.payment_terms import Term, due_date
 from billing.core.grouping import GroupingKey
-from billing.core.types import Draft, LineKind
+from billing.core.types import Draft, LineKind, Period
 
+_ZERO = Decimal(0)
 _BLOCK = 1000  # rows a COPY block; large enough for few calls, small enough to let the server work meanwhile
 
 INVOICE_COLUMNS = (
@@ -50,39 +52,59 @@ def write_drafts(run_id: int, drafts: list[DraftInvoice], *, invoice_date: date)
     if not drafts:
         return totals
     invoice_ids = _take_ids("invoicing_invoice_id_seq", len(drafts))
-    item_ids = _take_ids("invoicing_invoiceitem_id_seq", sum(len(draft.draft.lines) for draft in drafts))
-    invoices, items, coverage = [], [], []
-    next_item = iter(item_ids)
-    day = invoice_date.isoformat()
-    for (draft, term), invoice_id in zip(drafts, invoice_ids, strict=True):
-        key: GroupingKey = draft.key
-        net = sum([line.amount for line in draft.lines], Decimal(0))
-        totals[key.currency] = totals.get(key.currency, Decimal(0)) + net
-        invoices.append(
-            f"{invoice_id}\tDRAFT-{invoice_id}\t{key.account_id}\t{run_id}\t{key.currency}\tDraft\t{day}\t{_due_day(term, invoice_date)}"
-            f"\t{key.bill_to_id}\t{key.payment_term_id}\t{_null(key.template_id)}\t{_null(key.sequence_id)}\t{_null(key.subscription_id)}"
-            f"\t{_text(key.group_value)}\t{net:f}\t0\t{net:f}\t{net:f}\n"
-        )
-        for line in draft.lines:
-            item_id = next(next_item)
-            period = _range(line.period.start, line.period.end)
-            items.append(
-                f"{item_id}\t{invoice_id}\t{line.charge_id}\t{line.kind}\t{_text(line.description)}\t{period}"
-                f"\t{_number(line.quantity)}\t{_number(line.unit_price)}\t{line.amount:f}\t{line.derivation}\n"
-            )
-            kind = "Once" if line.kind is LineKind.ONE_TIME else "Period"
-            coverage.append(f"{line.charge_id}\t{item_id}\t{kind}\t{period}\n")
-    _copy("invoicing_invoice", INVOICE_COLUMNS, invoices)
-    _copy("invoicing_invoiceitem", ITEM_COLUMNS, items)
+    item_ids = _take_ids("invoicing_invoiceitem_id_seq", sum([len(draft.lines) for draft, _ in drafts]))
+    coverage: list[str] = []
+    _copy("invoicing_invoice", INVOICE_COLUMNS, _invoice_rows(run_id, drafts, invoice_ids, invoice_date, totals))
+    _copy("invoicing_invoiceitem", ITEM_COLUMNS, _item_rows(drafts, invoice_ids, item_ids, coverage))
     _copy("invoicing_coverage", COVERAGE_COLUMNS, coverage)
     return totals
 
 
+def _invoice_rows(
+    run_id: int,
+    drafts: list[DraftInvoice],
+    invoice_ids: Sequence[int],
+    invoice_date: date,
+    totals: dict[str, Decimal],
+) -> Iterator[str]:
+    """Yield the drafts as rows, adding them up in `totals`."""
+    day = invoice_date.isoformat()
+    for (draft, term), invoice_id in zip(drafts, invoice_ids, strict=True):
+        key: GroupingKey = draft.key
+        net = sum([line.amount for line in draft.lines], _ZERO)
+        totals[key.currency] = totals.get(key.currency, _ZERO) + net
+        yield (
+            f"{invoice_id}\tDRAFT-{invoice_id}\t{key.account_id}\t{run_id}\t{key.currency}\tDraft\t{day}\t{_due_day(term, invoice_date)}"
+            f"\t{key.bill_to_id}\t{key.payment_term_id}\t{_null(key.template_id)}\t{_null(key.sequence_id)}\t{_null(key.subscription_id)}"
+            f"\t{_text(key.group_value)}\t{net}\t0\t{net}\t{net}\n"
+        )
+
+
+def _item_rows(
+    drafts: list[DraftInvoice], invoice_ids: Sequence[int], item_ids: Sequence[int], coverage: list[str]
+) -> Iterator[str]:
+    """Yield the lines as rows, and append the row that says which days each covers to `coverage`."""
+    next_item = iter(item_ids)
+    for (draft, _), invoice_id in zip(drafts, invoice_ids, strict=True):
+        for line in draft.lines:
+            item_id = next(next_item)
+            period = _range(line.period)
+            # Comparing is cheaper than asking an enumeration for its text.
+            kind, covers = ("OneTime", "Once") if line.kind is LineKind.ONE_TIME else ("Recurring", "Period")
+            coverage.append(f"{line.charge_id}\t{item_id}\t{covers}\t{period}\n")
+            yield (
+                f"{item_id}\t{invoice_id}\t{line.charge_id}\t{kind}\t{_text(line.description)}\t{period}"
+                f"\t{_null(line.quantity)}\t{_null(line.unit_price)}\t{line.amount}\t{line.derivation}\n"
+            )
+
+
+# Most outcomes of a chunk read alike, so each wording is sent once and the accounts say which one is theirs.
 _WRITE_OUTCOMES = """
 UPDATE invoicing_billrunaccount o
-SET outcome = n.outcome, invoices = n.invoices, items = n.items, code = n.code, message = n.message, hint = n.hint
-FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[])
-     AS n(account_id, outcome, invoices, items, code, message, hint)
+SET outcome = w.outcome, invoices = w.invoices, items = w.items, code = w.code, message = w.message, hint = w.hint
+FROM unnest(%s::bigint[], %s::int[]) AS n(account_id, wording)
+JOIN unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
+     AS w(outcome, invoices, items, code, message, hint, wording) USING (wording)
 WHERE o.chunk_id = %s AND o.account_id = n.account_id
 """
 
@@ -108,9 +130,15 @@ WHERE id = %s
 
 def write_outcomes(chunk_id: int, outcomes: list[Outcome]) -> None:
     """Record what happened to each account of the chunk."""
+    if not outcomes:
+        return
+    wordings: dict[tuple[object, ...], int] = {}
+    chosen = [wordings.setdefault(outcome[1:], len(wordings) + 1) for outcome in outcomes]
+    accounts = [outcome.account_id for outcome in outcomes]
+    columns = [list(column) for column in zip(*wordings, strict=True)]
     with connection.cursor() as cursor:
-        cursor.execute(_WRITE_OUTCOMES, [*(list(column) for column in zip(*outcomes, strict=True)), chunk_id])
-        if any(outcome.outcome == "NothingDue" for outcome in outcomes):
+        cursor.execute(_WRITE_OUTCOMES, [_array(accounts), _array(chosen), *columns, chunk_id])
+        if any(wording[0] == "NothingDue" for wording in wordings):
             cursor.execute(_NAME_THE_OTHER_RUN, [chunk_id])
 
 
@@ -121,22 +149,27 @@ def finish_chunk(chunk_id: int, *, invoices: int, billed: int, failed: int, tota
         cursor.execute(_FINISH_CHUNK, [invoices, billed, failed, as_json, chunk_id])
 
 
-def _take_ids(sequence: str, count: int) -> list[int]:
-    # Single values, not a block under a lock: such a lock would live until commit and put workers in a queue.
+# Single values, not a block under a lock: such a lock would live until commit and put workers in a queue. They come
+# out of the sequence in one run of numbers unless another worker takes some at the same time.
+_TAKE_IDS = """
+SELECT min(id), CASE WHEN max(id) - min(id) + 1 <> count(*) THEN array_agg(id) END
+FROM (SELECT nextval(%s) AS id FROM generate_series(1, %s)) taken
+"""
+
+
+def _take_ids(sequence: str, count: int) -> Sequence[int]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [sequence, count])
-        return [row[0] for row in cursor.fetchall()]
+        cursor.execute(_TAKE_IDS, [sequence, count])
+        first, scattered = cursor.fetchone()
+        return scattered or range(first, first + count)
 
 
-def _copy(table: str, columns: str, rows: list[str]) -> None:
+def _copy(table: str, columns: str, rows: Iterable[str]) -> None:
+    # Rows are made while the server stores the ones before.
+    following = iter(rows)
     with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-        for block in _blocks(rows):
+        while block := list(islice(following, _BLOCK)):
             copy.write("".join(block))
-
-
-def _blocks(rows: list[str]) -> Iterator[Iterable[str]]:
-    for start in range(0, len(rows), _BLOCK):
-        yield rows[start : start + _BLOCK]
 
 
 @lru_cache(maxsize=65536)
@@ -146,8 +179,8 @@ def _text(value: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _range(start: date, end: date) -> str:
-    return f"[{start.isoformat()},{end.isoformat()})"
+def _range(period: Period) -> str:
+    return f"[{period.start.isoformat()},{period.end.isoformat()})"
 
 
 @lru_cache(maxsize=4096)
@@ -159,5 +192,6 @@ def _null(value: object) -> str:
     return "\\N" if value is None else str(value)
 
 
-def _number(value: Decimal | None) -> str:
-    return "\\N" if value is None else f"{value:f}"
+def _array(values: Iterable[int]) -> str:
+    """Return numbers as PostgreSQL's text form of an array, which is quicker than adapting them one by one."""
+    return "{" + ",".join(map(str, values)) + "}"

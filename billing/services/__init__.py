@@ -1,0 +1,1 @@
+"""The verbs of billing: keep the catalogue, take orders."""

@@ -1,0 +1,132 @@
+"""Keeping the catalogue: products, their rate plans, and charges with a price for each currency."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from billing.core.tiers import TierOrderError, tiered_steps
+from billing.core.types import (
+    Alignment,
+    BillingDayType,
+    BillingPeriod,
+    BillingTiming,
+    ChargeModel,
+    ChargeType,
+    ListPriceBase,
+    Tier,
+)
+from billing.models import (
+    Product,
+    ProductRatePlan,
+    ProductRatePlanCharge,
+    ProductRatePlanChargePrice,
+    ProductRatePlanChargeTier,
+)
+from billing.models.terms import TriggerEvent
+
+TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME)
+
+
+def create_product(
+    *, sku: str, name: str, effective_start: date, effective_end: date | None = None, description: str = ""
+) -> Product:
+    """Create a product that is sold from `effective_start` up to but not including `effective_end`."""
+    product = Product(
+        sku=sku, name=name, description=description, effective_start=effective_start, effective_end=effective_end
+    )
+    product.full_clean()
+    product.save(force_insert=True)
+    return product
+
+
+def create_rate_plan(*, product: Product, name: str, description: str = "") -> ProductRatePlan:
+    """Add a rate plan to a product."""
+    plan = ProductRatePlan(product=product, name=name, description=description)
+    plan.full_clean()
+    plan.save(force_insert=True)
+    return plan
+
+
+def create_charge(
+    *,
+    rate_plan: ProductRatePlan,
+    name: str,
+    prices: Mapping[str, Decimal | Sequence[Tier]],
+    charge_type: ChargeType = ChargeType.RECURRING,
+    charge_model: ChargeModel = ChargeModel.FLAT_FEE,
+    billing_period: BillingPeriod | None = None,
+    billing_timing: BillingTiming = BillingTiming.IN_ADVANCE,
+    list_price_base: ListPriceBase = ListPriceBase.PER_BILLING_PERIOD,
+    billing_day_type: BillingDayType = BillingDayType.ACCOUNT,
+    alignment: Alignment = Alignment.CHARGE,
+    trigger_event: TriggerEvent = TriggerEvent.CONTRACT_EFFECTIVE,
+    unit: str = "",
+    default_quantity: Decimal | None = None,
+) -> ProductRatePlanCharge:
+    """Add a charge to a rate plan, with one price (flat fee, per unit) or one set of tiers for each currency.
+
+    Raises ValidationError naming the field; then nothing was created.
+    """
+    charge = ProductRatePlanCharge(
+        rate_plan=rate_plan,
+        name=name,
+        charge_type=charge_type,
+        charge_model=charge_model,
+        billing_period=billing_period or "",
+        billing_timing=billing_timing,
+        list_price_base=list_price_base,
+        billing_day_type=billing_day_type,
+        alignment=alignment,
+        trigger_event=trigger_event,
+        unit=unit,
+        default_quantity=default_quantity,
+    )
+    charge.full_clean()
+    with transaction.atomic():
+        charge.save(force_insert=True)
+        for currency, price in prices.items():
+            set_price(charge=charge, currency=currency, price=price)
+    return charge
+
+
+def set_price(
+    *, charge: ProductRatePlanCharge, currency: str, price: Decimal | Sequence[Tier]
+) -> ProductRatePlanChargePrice:
+    """Set what a charge costs in one currency; subscriptions keep the price they were sold at.
+
+    Raises ValidationError if the charge's model needs the other kind of price, or its tiers leave gaps.
+    """
+    tiers = None if isinstance(price, Decimal) else tuple(price)
+    _refuse_wrong_kind(charge, tiers)
+    with transaction.atomic():
+        row = ProductRatePlanChargePrice.objects.filter(charge=charge, currency=currency).first()
+        row = row or ProductRatePlanChargePrice(charge=charge, currency=currency)
+        row.price = price if isinstance(price, Decimal) else None
+        row.full_clean()
+        row.save()
+        row.tiers.all().delete()
+        ProductRatePlanChargeTier.objects.bulk_create(
+            ProductRatePlanChargeTier(price_row=row, number=number, **tier._asdict())
+            for number, tier in enumerate(tiers or (), start=1)
+        )
+    return row
+
+
+def _refuse_wrong_kind(charge: ProductRatePlanCharge, tiers: tuple[Tier, ...] | None) -> None:
+    needs_tiers = charge.charge_model in TIERED
+    if needs_tiers != (tiers is not None):
+        wanted = "tiers instead of one price" if needs_tiers else "one price instead of tiers"
+        raise ValidationError(
+            {"price": f"“{charge.name}” is a {charge.get_charge_model_display()} charge: give {wanted}."}
+        )
+    if tiers is not None:
+        if not tiers:
+            raise ValidationError({"price": f"“{charge.name}” needs at least one tier."})
+        try:
+            tiered_steps(Decimal(0), tiers)
+        except TierOrderError as flaw:
+            message = f"Each tier of “{charge.name}” must end above the one before; only the last may have no end."
+            raise ValidationError({"price": message}) from flaw

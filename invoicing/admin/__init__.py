@@ -1,0 +1,5 @@
+"""Pages of invoicing, side by side in the sidebar."""
+
+from invoicing.admin import bill_runs, invoices
+
+__all__ = ["bill_runs", "invoices"]

@@ -1,0 +1,165 @@
+"""Pages of invoices: the list, the invoice with its PDF and explanations, deliveries and documents."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.admin import register
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts.admin import KeptAsWritten, batch_choices
+from accounts.clock import business_today
+from accounts.list_filters import Chip
+from accounts.operator_admin import site
+from invoicing.documents import invoice_lines
+from invoicing.explanation import explain, proration_note
+from invoicing.models import Coverage, Invoice, InvoiceDelivery, InvoiceDocument, InvoiceItem, InvoiceStatus
+from invoicing.views import invoices as views
+
+LINES_A_PAGE = 50
+
+
+@register(Invoice, site=site)
+class InvoiceAdmin(KeptAsWritten):
+    """Invoices: drafts to review, posted ones to look up; neither is edited by hand."""
+
+    object_page = True
+    object_template = "invoicing/invoice/object.html"
+    object_tabs = (("", "Lines"), ("emails", "E-mails"), ("history", "History"))
+    list_display = ("shown_number", "account", "status", "invoice_date", "due_date", "total", "balance")
+    list_select_related = ("account",)
+    search_fields = ("number__startswith", "account__name__startswith", "account__number__startswith")
+    search_placeholder = "Invoice number, account number or name begins with"
+    tabs = (
+        ("All", {}),
+        ("Draft", {"status__exact": "Draft"}),
+        ("Posted", {"status__exact": "Posted"}),
+        ("Past due", {"status__exact": "Posted", "due_date__lt": business_today}),
+        ("Generating", {"status__exact": "Generating"}),
+        ("Canceled", {"status__exact": "Canceled"}),
+    )
+    chip_filters = (
+        Chip("account__batch__id__exact", "Batch", choices=batch_choices),
+        Chip("bill_run__number__exact", "Bill run", kind="text"),
+        Chip("currency__exact", "Currency", kind="text"),
+        Chip("invoice_date", "Invoice date", kind="date"),
+        Chip("total", "Total", kind="amount"),
+    )
+    money_fields = ("total", "balance")
+    export_fields = (
+        ("number", "number"),
+        ("reference", "reference"),
+        ("account", "account__number"),
+        ("account_name", "account__name"),
+        "status",
+        "invoice_date",
+        "due_date",
+        "currency",
+        "net",
+        "tax",
+        "total",
+        "balance",
+        ("bill_run", "bill_run__number"),
+    )
+    empty_text = "No invoices yet. A bill run makes them."
+    empty_action = ("New bill run", "admin:invoicing_billrun_new", "invoicing.add_billrun")
+
+    def shown_number(self, invoice: Invoice) -> str:
+        return str(invoice)
+
+    shown_number.short_description = "Number"  # type: ignore[attr-defined]
+    shown_number.admin_order_field = "id"  # type: ignore[attr-defined]
+
+    def object_context(self, request: HttpRequest, obj: Invoice, tab: str) -> dict[str, Any]:
+        """Return the lines with their calculation, or what another tab shows."""
+        context: dict[str, Any] = {"invoice": obj, **_permissions(request, obj)}
+        if tab == "emails":
+            context["deliveries"] = obj.deliveries.select_related("requested_by").order_by("-id")[:50]
+        elif tab == "":
+            context |= _lines(obj, after=request.GET.get("after", ""))
+        return context
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Invoice | None:
+        """Return the invoice with everything its page names."""
+        invoices = Invoice.objects.select_related("account__batch", "bill_run", "bill_to", "payment_term", "posted_by", "subscription", "template")
+        return invoices.filter(pk=object_id).first() if object_id.isdigit() else None
+
+
+def _permissions(request: HttpRequest, invoice: Invoice) -> dict[str, bool]:
+    draft, posted = invoice.status == InvoiceStatus.DRAFT, invoice.status == InvoiceStatus.POSTED
+    return {
+        "may_post": draft and request.user.has_perm("invoicing.post_invoice"),
+        "may_cancel": draft and request.user.has_perm("invoicing.cancel_invoice"),
+        "may_email": posted and request.user.has_perm("invoicing.email_invoice"),
+    }
+
+
+def _lines(invoice: Invoice, *, after: str) -> dict[str, Any]:
+    """Return one page of lines, each with the steps of its calculation."""
+    start = int(after) if after.isdigit() else 0
+    found = list(invoice_lines(invoice)[start : start + LINES_A_PAGE + 1])
+    lines = [(item, explain(item, currency=invoice.currency), proration_note(item)) for item in found[:LINES_A_PAGE]]
+    return {"lines": lines, "line_count": invoice.items.count(), "next_line": start + LINES_A_PAGE if len(found) > LINES_A_PAGE else None, "first_line": start}
+
+
+@register(InvoiceItem, site=site)
+class InvoiceItemAdmin(KeptAsWritten):
+    """Invoice lines as records."""
+
+    list_display = ("id", "invoice", "kind", "description", "period", "amount")
+    list_select_related = ("invoice",)
+    search_fields = ("invoice__number__startswith",)
+    money_fields = ("amount",)
+    currency_path = "invoice__currency"
+
+
+@register(Coverage, site=site)
+class CoverageAdmin(KeptAsWritten):
+    """Which days of charges are billed."""
+
+    list_display = ("charge", "period", "kind", "item")
+    list_select_related = ("charge", "item")
+    search_fields = ("charge__number__startswith",)
+
+
+@register(InvoiceDocument, site=site)
+class InvoiceDocumentAdmin(KeptAsWritten):
+    """Stored PDFs with their hash."""
+
+    list_display = ("invoice", "sha256", "pages", "created_at")
+    list_select_related = ("invoice",)
+    exclude = ("content",)
+    export_fields = (("invoice", "invoice__number"), "sha256", "pages", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the bytes where they are."""
+        return super().get_queryset(request).defer("content")
+
+
+@register(InvoiceDelivery, site=site)
+class InvoiceDeliveryAdmin(KeptAsWritten):
+    """E-mails: queued, sent, failed or unknown."""
+
+    list_display = ("invoice", "recipients", "state", "attempts", "requested_at", "sent_at", "error")
+    list_select_related = ("invoice",)
+    search_fields = ("invoice__number__startswith",)
+    tabs = (("All", {}), ("Queued", {"state__exact": "Queued"}), ("Sent", {"state__exact": "Sent"}), ("Not sent", {"state__in": "Failed,Unknown"}))
+
+
+def find_invoices(query: str, _user: Any) -> Iterable[tuple[str, str]]:
+    """Yield the invoices whose number begins with the query, for the palette."""
+    wanted = Q(number__startswith=query.upper())
+    if query.upper().startswith("DRAFT-") and query[6:].isdigit():
+        wanted |= Q(pk=int(query[6:]))
+    for invoice in Invoice.objects.filter(wanted).select_related("account").order_by("number")[:8]:
+        yield f"{invoice} {invoice.account.name}", reverse("admin:invoicing_invoice_object", args=[invoice.pk])
+
+
+site.register_page("invoicing/invoice/<int:pk>/pdf", views.invoice_pdf, "invoicing_invoice_pdf", permission="invoicing.view_invoice", cacheable=True)
+site.register_page("invoicing/invoice/<int:pk>/post/", views.post_invoice, "invoicing_invoice_post", permission="invoicing.post_invoice")
+site.register_page("invoicing/invoice/<int:pk>/cancel/", views.cancel_invoice, "invoicing_invoice_cancel", permission="invoicing.cancel_invoice")
+site.register_page("invoicing/invoice/<int:pk>/email/", views.email_invoice, "invoicing_invoice_email", permission="invoicing.email_invoice")
+site.add_search("Invoices", find_invoices, "invoicing.view_invoice")
+site.add_navigation("Billing", "Invoices", "admin:invoicing_invoice_changelist", "invoice", "invoicing.view_invoice", order=30)
+site.add_navigation("Billing", "E-mails", "admin:invoicing_invoicedelivery_changelist", "mail", "invoicing.view_invoicedelivery", order=40)

@@ -1,0 +1,1 @@
+"""What operators do in the browser: the dashboard, bill runs and invoices."""
