@@ -38,8 +38,19 @@ def batch_choices(_request: HttpRequest) -> list[tuple[int, str]]:
     return [(batch.pk, str(batch)) for batch in BillingBatch.objects.all()]
 
 
+class ChoosesAccounts(OperatorAdmin):
+    """Forms that refer to accounts and contacts: chosen, never added on the side, for an account needs a page."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Leave out the "add" button beside accounts and contacts."""
+        formfield = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.related_model in (Account, Contact) and hasattr(formfield.widget, "can_add_related"):
+            formfield.widget.can_add_related = False
+        return formfield
+
+
 @register(Account, site=site)
-class AccountAdmin(OperatorAdmin):
+class AccountAdmin(ChoosesAccounts):
     """Accounts: searched by number and name; the object page shows what was sold and billed."""
 
     object_page = True
@@ -160,7 +171,7 @@ def _overview(account: Account) -> dict[str, Any]:
 
 
 @register(Contact, site=site)
-class ContactAdmin(OperatorAdmin):
+class ContactAdmin(ChoosesAccounts):
     """Contacts: bill-to and sold-to people of accounts."""
 
     form = ContactForm
@@ -307,6 +318,7 @@ class OperatorUserAdmin(OperatorAdmin, UserAdmin):
 class RoleAdmin(OperatorAdmin, GroupAdmin):
     """Roles: viewer, operator, approver, admin and your own."""
 
+    noun, nouns = "role", "roles"
     data_fix = False
 
 

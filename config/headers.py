@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 
 class PermissionsPolicyMiddleware:
@@ -27,6 +28,10 @@ class HtmxRedirectMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if request.headers.get("HX-Request") == "true" and response.status_code in (301, 302, 303):
-            return HttpResponse(status=204, headers={"HX-Redirect": response.headers["Location"]})
-        return response
+        if request.headers.get("HX-Request") != "true" or response.status_code not in (301, 302, 303):
+            return response
+        target = response.headers["Location"]
+        if target.partition("?")[0] == reverse("admin:login"):
+            # The session has ended: reload, so that logging in leads back to the page and not to the fragment.
+            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+        return HttpResponse(status=204, headers={"HX-Redirect": target})

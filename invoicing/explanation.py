@@ -1,116 +1,138 @@
 """How a line was calculated, in words: turns a derivation into the steps an operator can check by hand (D15)."""
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
-from babel.numbers import format_decimal
-
+from accounts.wording import money, number, unit_price
+from billing.core.derivation import VERSION
+from billing.core.types import ChargeModel, PriceFormat
 from invoicing.models import InvoiceItem
 
-_MONTHS = {1: "month", 3: "quarter", 6: "half-year", 12: "year"}
-_MODELS = {"FlatFee": "Flat fee", "PerUnit": "Per unit", "Tiered": "Tiered", "Volume": "Volume"}
+SPANS = {1: "a month", 3: "a quarter", 6: "a half-year", 12: "a year"}
+# Results between the steps are exact; of those without an end this many digits are shown, and the dots say so.
+SHOWN_DIGITS = 6
 
 
 class Step(NamedTuple):
-    """One step of a calculation: what it is, the arithmetic, and what comes out."""
+    """One step of a calculation: what it is, the arithmetic, what comes out, and the exact value of that."""
 
     name: str
     working: str
     result: str
+    value: Fraction
 
 
 def explain(item: InvoiceItem, *, currency: str) -> list[Step]:
-    """Return the steps from price to amount, the same for screen and paper; numbers are exact until the last step."""
+    """Return the steps from price to amount; each begins with what the one before gave, and only the last rounds."""
     d: dict[str, Any] = item.derivation
-    steps = [*_rate(d, currency)]
-    if "f" in d:
-        steps += _full_period(d)
+    if d.get("v") != VERSION:
+        return [Step("Amount", "This line was calculated by another version.", money(item.amount, currency), Fraction(item.amount))]
+    steps = _rate(d, currency)
+    if "f" in d and d["f"][0] != d["f"][1]:
+        steps.append(_full_period(d, steps[-1].value, currency))
     if "part" in d:
-        steps.append(_proration(d))
-    steps.append(
-        Step(
-            "Rounding",
-            f"half up to {d['r']} {'digit' if d['r'] == 1 else 'digits'}, once, at the end",
-            f"{_number(f'{item.amount:f}', d['r'])} {currency}",
-        )
-    )
+        steps.append(_proration(d, steps[-1].value, currency))
+    steps.append(_rounding(d["r"], item.amount, steps[-1].value, currency))
     return steps
 
 
+def proration_note(item: InvoiceItem) -> str:
+    """Return the short note that stands beside a prorated line, “17 of 30 days”, or nothing."""
+    return _share_words(item.derivation["part"]) if "part" in item.derivation else ""
+
+
 def _rate(d: dict[str, Any], currency: str) -> list[Step]:
-    model = _MODELS.get(d["m"], d["m"])
-    segment = f"price of segment {d['s']}"
-    if "t" in d:
-        first = d.get("n", 1)
-        return [
-            Step(f"{model}, tier {number}", _tier_words(tier), f"{_number(_tier_amount(tier))} {currency}")
-            for number, tier in enumerate(d["t"], start=first)
-        ]
-    if "q" in d:
-        total = Decimal(str(d["p"])) * Decimal(str(d["q"]))
-        return [
-            Step(
-                model,
-                f"{_number(d['p'])} {currency} × {_number(d['q'])} ({segment})",
-                f"{_number(f'{total:f}')} {currency}",
-            )
-        ]
-    return [Step(model, segment, f"{_number(d['p'])} {currency}")]
-
-
-def _tier_words(tier: list[Any]) -> str:
-    units, unit_price, *flat = tier
-    return (
-        f"{_number(unit_price)} once for {_number(units)} units"
-        if flat
-        else f"{_number(units)} units × {_number(unit_price)}"
-    )
-
-
-def _tier_amount(tier: list[Any]) -> str:
-    units, unit_price, *flat = tier
-    return f"{Decimal(str(unit_price)) * (1 if flat else Decimal(str(units))):f}"
-
-
-def _full_period(d: dict[str, Any]) -> list[Step]:
-    period, base = d["f"]
-    if period == base:
-        return []
-    return [
-        Step(
-            "Full billing period",
-            f"the price is per {_span(base)}, the billing period is a {_span(period)}",
-            f"× {period} ÷ {base}",
-        )
+    """Return the steps that price the whole quantity for the span the list price is for."""
+    model = ChargeModel(d["m"])
+    per = f", for {_span(d['f'][1])}" if "f" in d else ""
+    source = f"price of segment {d['s']}{per}"
+    if model is ChargeModel.FLAT_FEE:
+        return [_step("Flat fee", source, Fraction(d["p"]), currency)]
+    if model is ChargeModel.PER_UNIT:
+        working = f"{number(Decimal(d['q']))} × {unit_price(Decimal(d['p']), currency)} ({source})"
+        return [_step("Per unit", working, Fraction(d["p"]) * Fraction(d["q"]), currency)]
+    name = "Volume" if model is ChargeModel.VOLUME else "Tiered"
+    steps = [
+        _step(f"{name}, tier {position}", _tier_words(tier, model, currency), _tier_amount(tier), currency)
+        for position, tier in enumerate(d["t"], start=d.get("n", 1))
     ]
+    total = sum((step.value for step in steps), Fraction(0))
+    if len(steps) != 1:
+        steps.append(_step("All tiers", f"sum{per} ({number(Decimal(d['q']))} in all)", total, currency))
+    return steps
 
 
-def _proration(d: dict[str, Any]) -> Step:
-    of = _share_words(d["of"]) if "of" in d else f"{d['f'][0]} {_plural(d['f'][0], 'month')}"
-    return Step("Proration", "months first, then actual days of the month", f"{_share_words(d['part'])} of {of}")
+def _tier_words(tier: list[str], model: ChargeModel, currency: str) -> str:
+    units, price = number(Decimal(tier[0])), unit_price(Decimal(tier[1]), currency)
+    if _is_flat(tier):
+        return f"{price} flat, for {units}"
+    return f"all {units} × {price}" if model is ChargeModel.VOLUME else f"{units} × {price}"
+
+
+def _tier_amount(tier: list[str]) -> Fraction:
+    return Fraction(tier[1]) if _is_flat(tier) else Fraction(tier[0]) * Fraction(tier[1])
+
+
+def _is_flat(tier: list[str]) -> bool:
+    return len(tier) > 2 and tier[2] == PriceFormat.FLAT_FEE
+
+
+def _full_period(d: dict[str, Any], before: Fraction, currency: str) -> Step:
+    months, base = d["f"]
+    factor = f"× {months}" if base == 1 else f"÷ {base}" if months == 1 else f"× {months} ÷ {base}"
+    working = f"{_exact(before, currency)} {factor}: billed is {_span(months)}, the price is for {_span(base)}"
+    return _step("Billing period", working, before * Fraction(months, base), currency)
+
+
+def _proration(d: dict[str, Any], before: Fraction, currency: str) -> Step:
+    whole = d.get("of", [d["f"][0]])
+    part = f"({_share_sum(d['part'])})" if len(d["part"]) > 1 and (d["part"][0] or len(d["part"]) > 3) else _share_sum(d["part"])
+    divided = "" if whole == [1] else f" ÷ {_share_sum(whole)}" if len(whole) == 1 else f" ÷ ({_share_sum(whole)})"
+    words = f"{_share_words(d['part'])} of {_share_words(whole)}"
+    working = f"{_exact(before, currency)} × {part}{divided}: {words}"
+    return _step("Proration", working, before * _months(d["part"]) / _months(whole), currency)
+
+
+def _rounding(digits: int, amount: Decimal, before: Fraction, currency: str) -> Step:
+    if Fraction(amount) == before:
+        working = "nothing to round"
+    else:
+        places = f"{digits} {'digit' if digits == 1 else 'digits'}" if digits else "whole numbers"
+        working = f"{_exact(before, currency)} rounded half up to {places}, once, at the end"
+    return Step("Amount", working, money(amount, currency), Fraction(amount))
+
+
+def _step(name: str, working: str, value: Fraction, currency: str) -> Step:
+    return Step(name, working, _exact(value, currency), value)
+
+
+def _exact(value: Fraction, currency: str) -> str:
+    """Return a value with all its digits, or with the first few and dots where they do not end."""
+    scaled = value * 10**SHOWN_DIGITS
+    shown = Decimal(int(scaled)).scaleb(-SHOWN_DIGITS)
+    return unit_price(shown, currency) + ("" if scaled.denominator == 1 else "…")
+
+
+def _months(share: list[int]) -> Fraction:
+    full, *rest = share
+    return full + sum((Fraction(*pair) for pair in zip(rest[::2], rest[1::2], strict=True)), Fraction(0))
+
+
+def _share_sum(share: list[int]) -> str:
+    """[2, 12, 31] reads “2 + 12/31”: months and parts of them."""
+    full, *rest = share
+    parts = [f"{days}/{of_days}" for days, of_days in zip(rest[::2], rest[1::2], strict=True)]
+    return " + ".join([*([str(full)] if full or not parts else []), *parts])
 
 
 def _share_words(share: list[int]) -> str:
-    """[2, 12, 31] reads “2 months + 12/31 of a month”."""
-    months, *days = share
-    words = [f"{months} {_plural(months, 'month')}"] if months else []
-    words += [f"{days[i]}/{days[i + 1]} of a month" for i in range(0, len(days), 2)]
-    return " + ".join(words) or "no time"
+    """[2, 12, 31] reads “2 months + 12 of 31 days”."""
+    full, *rest = share
+    words = [f"{full} {'month' if full == 1 else 'months'}"] if full or not rest else []
+    words += [f"{days} of {of_days} days" for days, of_days in zip(rest[::2], rest[1::2], strict=True)]
+    return " + ".join(words)
 
 
 def _span(months: int) -> str:
-    return _MONTHS.get(months, f"{months} months")
-
-
-def _plural(count: int, word: str) -> str:
-    return word if count == 1 else f"{word}s"
-
-
-def _number(value: Any, digits: int | None = None) -> str:
-    pattern = "#,##0." + ("0" * digits if digits else "########") if digits != 0 else "#,##0"
-    return format_decimal(Decimal(str(value)), format=pattern, locale="en", decimal_quantization=False)
-
-
-def proration_note(item: InvoiceItem) -> str:
-    """Return the short note that stands beside a prorated line, or nothing."""
-    return _share_words(item.derivation["part"]) if "part" in item.derivation else ""
+    return SPANS.get(months, f"{months} months")

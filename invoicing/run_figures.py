@@ -73,6 +73,11 @@ class RunProgress(NamedTuple):
         return self.done * 100 // self.total if self.total else 0
 
     @property
+    def is_checked(self) -> bool:
+        """Tell whether every account is done, so that only the audit is left."""
+        return self.unit == "accounts" and self.done >= self.total
+
+    @property
     def is_stalled(self) -> bool:
         return self.silent is not None and self.silent > STALLED_AFTER
 
@@ -110,6 +115,7 @@ def progress_of(run: BillRun) -> RunProgress:
         pending, done_now, lately, invoices, failed, claimed, last_sign, totals, now = cursor.fetchone()
     began = since if run.finished_at is None else claimed or now
     elapsed = max(now - began, timedelta(0))
+    elapsed -= timedelta(microseconds=elapsed.microseconds)
     pace = _pace(lately, done_now, elapsed)
     estimable = elapsed >= ESTIMATE_AFTER and pace
     if run.finished_at is not None:

@@ -12,6 +12,8 @@ from accounts.idempotency import forget_old_requests
 from invoicing.bill_run import run as bill_run
 from invoicing.bill_run.due import stalled_runs
 from invoicing.delivery import mark_lost, send_due
+from invoicing.documents import stored_document
+from invoicing.models import Invoice
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,12 @@ def send_mail() -> None:
         ring_mail()
 
 
+@shared_task(queue="pdf")
+def draw_pdf(invoice_id: int) -> None:
+    """Draw and store the PDF of a posted invoice that is too long to be drawn while somebody waits."""
+    stored_document(Invoice.objects.get(pk=invoice_id))
+
+
 @shared_task
 def sweep() -> None:
     """Ring for everything that should be going on and is not; start what is due (every 30 s)."""
@@ -55,6 +63,11 @@ def ring_run(run_id: int, *, workers: int | None = None) -> None:
 def ring_mail() -> None:
     """Wake the mail worker once the current transaction has committed."""
     transaction.on_commit(lambda: _ring(send_mail))
+
+
+def ring_pdf(invoice_id: int) -> None:
+    """Have the PDF of a posted invoice drawn in the background."""
+    transaction.on_commit(lambda: _ring(draw_pdf, invoice_id))
 
 
 def _ring(task, *arguments: int) -> None:  # type: ignore[no-untyped-def]

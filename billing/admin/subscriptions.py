@@ -1,72 +1,109 @@
 """Pages of subscriptions with their plans, charges and price segments."""
 
 from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Any
 
 from django.contrib.admin import register
-from django.db.models import DateField, Func, Max, OuterRef, Subquery
+from django.db.models import DateField, Func, OuterRef, Subquery
 from django.http import HttpRequest
 
+from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
+from billing.admin.orders import MadeByOrders
 from billing.models import ChargeSegment, ChargeSegmentTier, RatePlan, RatePlanCharge, Subscription
+
+CHARGES_SHOWN = 25
 
 
 @register(Subscription, site=site)
-class SubscriptionAdmin(OperatorAdmin):
+class SubscriptionAdmin(MadeByOrders):
     """Subscriptions: contracts that are billed."""
 
     object_page = True
     object_template = "billing/subscription.html"
     list_display = ("number", "account", "name", "status", "term_type", "contract_effective", "term_end")
     list_select_related = ("account",)
-    search_fields = ("number__startswith",)
-    chip_filters = ("status", "term_type")
+    search_fields = ("number__startswith", "account__number__startswith", "account__name__startswith")
+    search_placeholder = "Subscription number, account number or name begins with"
+    chip_filters = ("status", "term_type", Chip("term_end", "Term ends", kind="date"))
     export_fields = (
         "number",
         ("account", "account__number"),
+        ("invoice_owner", "invoice_owner__number"),
         "name",
         "status",
         "term_type",
         "contract_effective",
         "term_end",
     )
-    readonly_fields = ("created_at",)
+    readonly_fields = ("number", "account", "created_at")
     empty_text = "No subscriptions yet. They are made by orders."
+    empty_action = ("New order", "admin:billing_order_new", "billing.add_order")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Subscription | None:
+        """Return the subscription with the accounts its page names."""
+        found = Subscription.objects.select_related("account", "invoice_owner")
+        return found.filter(pk=object_id).first() if object_id.isdigit() else None
 
     def object_context(self, request: HttpRequest, obj: Subscription, tab: str) -> dict[str, Any]:
         """Return the charges with their segments and the day each is billed through."""
-        billed = RatePlanCharge.objects.filter(pk=OuterRef("pk")).order_by().annotate(day=Max(Func("coverage__period", function="upper")))
-        charges = obj.charges.select_related("rate_plan").prefetch_related("segments__tiers").order_by("number")
-        billed_through = Subquery(billed.values("day")[:1], output_field=DateField())
-        return {"subscription": obj, "charges": charges.annotate(billed_through=billed_through)[:100]}
+        charges = _charges(obj)
+        return {
+            "subscription": obj,
+            "charges": charges,
+            "charge_count": len(charges) if len(charges) < CHARGES_SHOWN else obj.charges.count(),
+            "orders": [action.order for action in obj.order_actions.select_related("order").order_by("id")[:5]],
+        }
+
+
+def _charges(subscription: Subscription) -> list[RatePlanCharge]:
+    """Return the first charges, each with the end of what is billed and the last day of it."""
+    end = Func("coverage__period", function="upper", output_field=DateField())
+    billed = RatePlanCharge.objects.filter(pk=OuterRef("pk")).order_by().annotate(day=end)
+    latest = Subquery(billed.order_by("-day").values("day")[:1], output_field=DateField())
+    found = subscription.charges.select_related("rate_plan").prefetch_related("segments__tiers").order_by("number")
+    charges = list(found.annotate(billed_through=latest)[:CHARGES_SHOWN])
+    for charge in charges:
+        through: date | None = charge.billed_through
+        charge.billed_last = through and through - timedelta(days=1)  # type: ignore[attr-defined]
+    return charges
 
 
 @register(RatePlan, site=site)
-class RatePlanAdmin(OperatorAdmin):
+class RatePlanAdmin(MadeByOrders):
     """Rate plans of subscriptions."""
 
     list_display = ("name", "subscription")
     list_select_related = ("subscription",)
     search_fields = ("subscription__number__startswith",)
+    search_placeholder = "Subscription number begins with"
+    readonly_fields = ("subscription", "product_rate_plan")
+    export_fields = ("name", ("subscription", "subscription__number"))
 
 
 @register(RatePlanCharge, site=site)
-class RatePlanChargeAdmin(OperatorAdmin):
+class RatePlanChargeAdmin(MadeByOrders):
     """Charges of subscriptions."""
 
+    noun, nouns = "charge", "charges"
     list_display = ("number", "name", "subscription", "charge_type", "charge_model", "billing_period", "trigger_date")
     list_select_related = ("subscription",)
     search_fields = ("number__startswith", "subscription__number__startswith")
+    search_placeholder = "Charge or subscription number begins with"
     chip_filters = ("charge_type", "charge_model")
+    readonly_fields = ("number", "subscription", "rate_plan", "product_charge")
 
 
 @register(ChargeSegment, site=site)
 class ChargeSegmentAdmin(OperatorAdmin):
     """Price and quantity of charges over time."""
 
+    noun, nouns = "segment", "segments"
     list_display = ("charge", "number", "effective_start", "effective_end", "quantity", "price", "mrr")
     list_select_related = ("charge",)
     search_fields = ("charge__number__startswith",)
+    search_placeholder = "Charge number begins with"
     money_fields = ("mrr",)
     currency_path = "charge__subscription__account__currency"
 
@@ -75,8 +112,10 @@ class ChargeSegmentAdmin(OperatorAdmin):
 class ChargeSegmentTierAdmin(OperatorAdmin):
     """Tiers of segments."""
 
+    noun, nouns = "tier", "tiers"
     list_display = ("segment", "number", "up_to", "price", "price_format")
     list_select_related = ("segment__charge",)
+    autocomplete_fields = ("segment",)
 
 
 def find_subscriptions(query: str, _user: Any) -> Iterable[tuple[str, str]]:

@@ -60,7 +60,7 @@ class Subscription(models.Model):
             models.CheckConstraint(
                 name="subscription_term",
                 condition=Q(term_type=TermType.EVERGREEN, term_end__isnull=True)
-                | Q(term_type=TermType.TERMED, term_end__gt=F("term_start")),
+                | Q(term_type=TermType.TERMED, term_end__isnull=False, term_end__gt=F("term_start")),
                 violation_error_message="A termed subscription needs an end after its start; an evergreen one has no end.",
             ),
         ]

@@ -184,7 +184,7 @@ class BillRunAccountAdmin(KeptAsWritten):
     list_select_related = ("account", "run")
     ordering = ("-id",)
     search_fields = ("account__number__startswith", "account__name__startswith")
-    search_placeholder = "Account number or name begins with"
+    search_placeholder = "Account number or name"
     chip_filters = (Chip("run__number__exact", "Bill run", kind="text"), "outcome")
     export_fields = (
         ("run", "run__number"),

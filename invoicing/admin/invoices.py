@@ -3,21 +3,33 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.admin import register
-from django.db.models import Q
+from django.contrib.admin import display, register
+from django.contrib.admin.models import LogEntry
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html
 
 from accounts.admin import KeptAsWritten, batch_choices
 from accounts.clock import business_today
 from accounts.list_filters import Chip
 from accounts.operator_admin import site
-from invoicing.documents import invoice_lines
+from accounts.templatetags.ui import icon
+from invoicing.documents import DRAFT_LINES, invoice_lines
 from invoicing.explanation import explain, proration_note
-from invoicing.models import Coverage, Invoice, InvoiceDelivery, InvoiceDocument, InvoiceItem, InvoiceStatus
+from invoicing.models import (
+    Coverage,
+    DeliveryState,
+    Invoice,
+    InvoiceDelivery,
+    InvoiceDocument,
+    InvoiceItem,
+    InvoiceStatus,
+)
+from invoicing.views import accounts as account_views
 from invoicing.views import invoices as views
 
-LINES_A_PAGE = 50
+LINES_A_PAGE = 25
 
 
 @register(Invoice, site=site)
@@ -27,15 +39,15 @@ class InvoiceAdmin(KeptAsWritten):
     object_page = True
     object_template = "invoicing/invoice/object.html"
     object_tabs = (("", "Lines"), ("emails", "E-mails"), ("history", "History"))
-    list_display = ("shown_number", "account", "status", "invoice_date", "due_date", "total", "balance")
+    list_display = ("shown_number", "account", "status", "invoice_date", "due_date", "total", "balance", "mailed")
     list_select_related = ("account",)
     search_fields = ("number__startswith", "account__name__startswith", "account__number__startswith")
-    search_placeholder = "Invoice number, account number or name begins with"
+    search_placeholder = "Invoice, account or name begins with"
     tabs = (
         ("All", {}),
         ("Draft", {"status__exact": "Draft"}),
         ("Posted", {"status__exact": "Posted"}),
-        ("Past due", {"status__exact": "Posted", "due_date__lt": business_today}),
+        ("Past due", {"status__exact": "Posted", "due_date__lt": business_today, "balance__gt": "0"}),
         ("Generating", {"status__exact": "Generating"}),
         ("Canceled", {"status__exact": "Canceled"}),
     )
@@ -65,25 +77,41 @@ class InvoiceAdmin(KeptAsWritten):
     empty_text = "No invoices yet. A bill run makes them."
     empty_action = ("New bill run", "admin:invoicing_billrun_new", "invoicing.add_billrun")
 
+    @display(description="Number", ordering="id")
     def shown_number(self, invoice: Invoice) -> str:
+        """Return the number, or the draft's reference until there is one."""
         return str(invoice)
 
-    shown_number.short_description = "Number"  # type: ignore[attr-defined]
-    shown_number.admin_order_field = "id"  # type: ignore[attr-defined]
+    @display(description="E-mailed")
+    def mailed(self, invoice: Any) -> str:
+        """Return a mark when the invoice was sent."""
+        return format_html('{}<span class="visually-hidden">sent</span>', icon("mail")) if invoice.is_sent else ""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
+        """Return the invoices, each with whether it was e-mailed."""
+        sent = InvoiceDelivery.objects.filter(invoice=OuterRef("pk"), state=DeliveryState.SENT)
+        return Invoice.objects.annotate(is_sent=Exists(sent)).order_by("-id")
 
     def object_context(self, request: HttpRequest, obj: Invoice, tab: str) -> dict[str, Any]:
         """Return the lines with their calculation, or what another tab shows."""
-        context: dict[str, Any] = {"invoice": obj, **_permissions(request, obj)}
+        context: dict[str, Any] = {"invoice": obj, "line_count": obj.items.count(), **_permissions(request, obj)}
+        context["has_pdf"] = obj.status != InvoiceStatus.GENERATING
+        is_long = context["line_count"] > DRAFT_LINES and obj.status == InvoiceStatus.POSTED
+        # A stored one is there at once, whatever its length.
+        context["pdf_waits"] = is_long and not InvoiceDocument.objects.filter(invoice=obj).exists()
         if tab == "emails":
             context["deliveries"] = obj.deliveries.select_related("requested_by").order_by("-id")[:50]
-        elif tab == "":
-            context |= _lines(obj, after=request.GET.get("after", ""))
+        elif tab == "history":
+            logged = LogEntry.objects.filter(content_type__app_label="invoicing", content_type__model="invoice")
+            context["entries"] = logged.filter(object_id=str(obj.pk)).select_related("user")[:50]
+        else:
+            context |= _lines(obj, context["line_count"], after=request.GET.get("after", ""))
         return context
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Invoice | None:
         """Return the invoice with everything its page names."""
-        invoices = Invoice.objects.select_related("account__batch", "bill_run", "bill_to", "payment_term", "posted_by", "subscription", "template")
-        return invoices.filter(pk=object_id).first() if object_id.isdigit() else None
+        related = ("account", "bill_run", "bill_to", "payment_term", "posted_by", "subscription")
+        return Invoice.objects.select_related(*related).filter(pk=object_id).first() if object_id.isdigit() else None
 
 
 def _permissions(request: HttpRequest, invoice: Invoice) -> dict[str, bool]:
@@ -95,18 +123,26 @@ def _permissions(request: HttpRequest, invoice: Invoice) -> dict[str, bool]:
     }
 
 
-def _lines(invoice: Invoice, *, after: str) -> dict[str, Any]:
-    """Return one page of lines, each with the steps of its calculation."""
-    start = int(after) if after.isdigit() else 0
-    found = list(invoice_lines(invoice)[start : start + LINES_A_PAGE + 1])
-    lines = [(item, explain(item, currency=invoice.currency), proration_note(item)) for item in found[:LINES_A_PAGE]]
-    return {"lines": lines, "line_count": invoice.items.count(), "next_line": start + LINES_A_PAGE if len(found) > LINES_A_PAGE else None, "first_line": start}
+def _lines(invoice: Invoice, count: int, *, after: str) -> dict[str, Any]:
+    """Return one page of lines, each with the steps of its calculation, and where the pages before and after begin."""
+    start = min(int(after[:9]), max(0, count - 1)) if after.isdigit() else 0
+    found = invoice_lines(invoice)[start : start + LINES_A_PAGE]
+    lines = [(item, explain(item, currency=invoice.currency), proration_note(item)) for item in found]
+    following = start + len(lines)
+    return {
+        "lines": lines,
+        "first_line": start + 1,
+        "last_line": following,
+        "next_after": following if following < count else None,
+        "previous_after": max(0, start - LINES_A_PAGE) if start else None,
+    }
 
 
 @register(InvoiceItem, site=site)
 class InvoiceItemAdmin(KeptAsWritten):
     """Invoice lines as records."""
 
+    noun, nouns = "invoice line", "invoice lines"
     list_display = ("id", "invoice", "kind", "description", "period", "amount")
     list_select_related = ("invoice",)
     search_fields = ("invoice__number__startswith",)
@@ -156,6 +192,12 @@ def find_invoices(query: str, _user: Any) -> Iterable[tuple[str, str]]:
         yield f"{invoice} {invoice.account.name}", reverse("admin:invoicing_invoice_object", args=[invoice.pk])
 
 
+site.register_page(
+    "accounts/account/<int:pk>/next-invoice/",
+    account_views.account_next_invoice,
+    "invoicing_account_next",
+    permission="invoicing.view_invoice",
+)
 site.register_page("invoicing/invoice/<int:pk>/pdf", views.invoice_pdf, "invoicing_invoice_pdf", permission="invoicing.view_invoice", cacheable=True)
 site.register_page("invoicing/invoice/<int:pk>/post/", views.post_invoice, "invoicing_invoice_post", permission="invoicing.post_invoice")
 site.register_page("invoicing/invoice/<int:pk>/cancel/", views.cancel_invoice, "invoicing_invoice_cancel", permission="invoicing.cancel_invoice")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Min
 from django.http import HttpRequest
 from django.urls import reverse
@@ -125,8 +125,8 @@ def page_context(request: HttpRequest, run: BillRun, tab: str) -> dict[str, Any]
 def figures_context(run: BillRun, progress: RunProgress | None, counts: InvoiceCounts) -> dict[str, Any]:
     """Return progress and key figures: the part of the page that is asked for again while the run works."""
     totals = progress.totals if progress else totals_of(run)
-    span = progress.elapsed if progress else _span(run)
-    seconds = span.total_seconds() if span else 0
+    span = progress.elapsed if progress and progress.elapsed is not None else _span(run)
+    average = run.accounts_total / Decimal(span.total_seconds()) if span and span >= timedelta(seconds=1) else None
     return {
         "progress": progress,
         "counts": counts,
@@ -134,8 +134,15 @@ def figures_context(run: BillRun, progress: RunProgress | None, counts: InvoiceC
         "failed": progress.failed if progress else run.accounts_failed,
         "totals": [money(amount, currency) for currency, amount in totals.items()],
         "took": duration(span),
-        "pace": round(run.accounts_total / seconds) if not progress and seconds >= 1 else None,
+        "pace": pace_in_words(progress.per_second if progress else average),
     }
+
+
+def pace_in_words(per_second: Decimal | None) -> str:
+    """Return a pace as people read it: 0.8 accounts/s, 1,240 accounts/s; nothing when it is unknown."""
+    if per_second is None:
+        return ""
+    return f"{number(round(per_second, 1 if per_second < 10 else 0))} accounts/s"
 
 
 def buttons(user: Any, run: BillRun, counts: InvoiceCounts) -> list[Button]:
@@ -257,7 +264,7 @@ def timeline(run: BillRun) -> list[Moment]:
         .order_by("first")
     ]
     logged = LogEntry.objects.filter(
-        content_type=ContentType.objects.get_for_model(BillRun), object_id=str(run.pk)
+        content_type__app_label="invoicing", content_type__model="billrun", object_id=str(run.pk)
     ).select_related("user")[:50]
     moments += [Moment(entry.action_time, entry.get_change_message(), str(entry.user)) for entry in logged]
     return sorted(moments, key=lambda moment: moment.at, reverse=True)

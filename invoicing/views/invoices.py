@@ -1,39 +1,80 @@
 """What operators do with one invoice: look at its PDF, post, cancel and e-mail it."""
 
+import json
+from hashlib import sha256
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.utils.cache import get_conditional_response
+from django.utils.http import quote_etag
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.idempotency import FIELD, new_request_key, once
 from accounts.operator_admin import site
 from accounts.wording import day, money
-from invoicing.documents import pdf_bytes
-from invoicing.models import Invoice, InvoiceStatus
+from invoicing import services
+from invoicing.documents import DRAFT_LINES, document_values, draft_document, stored_document
+from invoicing.models import DeliveryState, Invoice, InvoiceDocument, InvoiceStatus
 from invoicing.posting import CancelError, PostingError
 from invoicing.rendering import RenderingUnavailable
-from invoicing.services import cancel_invoice as cancel
-from invoicing.services import email_invoice as send
-from invoicing.services import post_invoice as post
+from invoicing.tasks import ring_pdf
+
+LOOK_AGAIN_SECONDS = 5
+NAMED_ON_PDF = ("account__sold_to", "bill_to", "payment_term", "template", "template_version")
 
 
 @require_GET
 def invoice_pdf(request: HttpRequest, pk: int) -> HttpResponse:
     """Show the invoice's PDF in the page, or as a download with `?download=1`."""
-    invoice = get_object_or_404(Invoice.objects.select_related("account", "bill_to", "payment_term", "template", "template_version"), pk=pk)
+    invoice = get_object_or_404(Invoice.objects.select_related(*NAMED_ON_PDF), pk=pk)
+    kind = "attachment" if request.GET.get("download") else "inline"
+    name = f"{invoice}.pdf".replace("/", "-")
+    headers = {"Content-Disposition": f'{kind}; filename="{name}"', "Cache-Control": "private, no-cache"}
     try:
-        content = pdf_bytes(invoice)
+        if invoice.status == InvoiceStatus.POSTED:
+            if pdf_waits(invoice):
+                return _being_drawn(request, invoice)
+            document = stored_document(invoice)
+            headers["ETag"] = quote_etag(document.sha256)
+            return _unless_known(request, headers) or _pdf(bytes(document.content), headers)
+        # A draft is drawn anew for each look, unless nothing on it has changed since the last one.
+        values = document_values(invoice)
+        headers["ETag"] = quote_etag(sha256(json.dumps(values, sort_keys=True).encode()).hexdigest())
+        return _unless_known(request, headers) or _pdf(draft_document(invoice, values=values).content, headers)
     except RenderingUnavailable as error:
         return HttpResponse(str(error), status=503, content_type="text/plain; charset=utf-8")
-    name = f"{invoice}.pdf".replace("/", "-")
-    kind = "attachment" if request.GET.get("download") else "inline"
-    headers = {"Content-Disposition": f'{kind}; filename="{name}"'}
-    if invoice.status == InvoiceStatus.POSTED:
-        # The stored bytes never change, so a browser may keep them.
-        headers["Cache-Control"] = "private, max-age=31536000, immutable"
+
+
+def pdf_waits(invoice: Invoice) -> bool:
+    """Tell whether a posted invoice is too long for its first PDF to be drawn while somebody waits."""
+    is_stored = InvoiceDocument.objects.filter(invoice=invoice).exists()
+    return not is_stored and invoice.items.count() > DRAFT_LINES
+
+
+def _being_drawn(request: HttpRequest, invoice: Invoice) -> HttpResponse:
+    """Have the PDF drawn in the background, and answer with a page that looks again."""
+    if "again" not in request.GET:
+        ring_pdf(invoice.pk)
+    context = {"title": f"PDF of {invoice}", "invoice": invoice}
+    response = site.render(request, "invoicing/invoice/being_drawn.html", context)
+    response.status_code = 202
+    response.headers["Refresh"] = f"{LOOK_AGAIN_SECONDS}; url={request.path}?again=1"
+    return response
+
+
+def _unless_known(request: HttpRequest, headers: dict[str, str]) -> HttpResponse | None:
+    """Return 304 when the browser has these very bytes already."""
+    known = get_conditional_response(request, etag=headers["ETag"])
+    if known is not None:
+        known["Cache-Control"] = headers["Cache-Control"]
+    return known
+
+
+def _pdf(content: bytes, headers: dict[str, str]) -> HttpResponse:
     return HttpResponse(content, content_type="application/pdf", headers=headers)
 
 
@@ -41,25 +82,29 @@ def invoice_pdf(request: HttpRequest, pk: int) -> HttpResponse:
 @once
 def post_invoice(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask before posting a draft, and post it if its total is still the one that was shown."""
-    invoice = _invoice(pk)
+    invoice = _invoice(request, pk)
+    if invoice.status != InvoiceStatus.DRAFT:
+        return _say(request, invoice, f"{_state(invoice)}, so there is nothing to post.")
     if request.method != "POST":
         return _ask_to_post(request, invoice)
     if request.POST.get("expected") != f"{invoice.total:f}":
-        return _ask_to_post(request, invoice, changed="This draft changed since you opened the dialog. Nothing was posted; check the new total.")
+        changed = "This draft changed since you opened the dialog. Nothing was posted; check the new total."
+        return _ask_to_post(request, invoice, changed=changed)
     try:
-        post(invoice, user_id=_user_id(request))
+        services.post_invoice(invoice, user_id=_user_id(request))
     except (ValidationError, PostingError) as error:
         return _say(request, invoice, error)
     invoice.refresh_from_db()
-    messages.success(request, f"{invoice.number} is posted and locked.")
-    return _back(invoice)
+    return _done(request, invoice, "Posted.", f"{invoice.number} is posted and locked.")
 
 
 @require_http_methods(["GET", "POST"])
 @once
 def cancel_invoice(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask before canceling a draft; its days are billed again by the next run."""
-    invoice = _invoice(pk)
+    invoice = _invoice(request, pk)
+    if invoice.status != InvoiceStatus.DRAFT:
+        return _say(request, invoice, f"{_state(invoice)}, so it cannot be canceled.")
     if request.method != "POST":
         context = {
             "heading": f"Cancel {invoice}?",
@@ -69,37 +114,46 @@ def cancel_invoice(request: HttpRequest, pk: int) -> HttpResponse:
             "keep": "Keep the draft",
             "danger": True,
         }
-        return _dialog(request, invoice, "cancel", context)
+        return _dialog(request, invoice, context)
     try:
-        cancel(invoice)
+        services.cancel_invoice(invoice)
     except (ValidationError, CancelError) as error:
         return _say(request, invoice, error)
-    messages.success(request, f"{invoice} is canceled. What it billed is due again.")
-    return _back(invoice)
+    return _done(request, invoice, "Canceled the draft.", f"{invoice} is canceled. What it billed is due again.")
 
 
 @require_http_methods(["GET", "POST"])
 @once
 def email_invoice(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask before e-mailing a posted invoice, also when it was sent before."""
-    invoice = _invoice(pk)
-    sent = invoice.deliveries.filter(state="Sent").count()
+    invoice = _invoice(request, pk)
+    if invoice.status != InvoiceStatus.POSTED:
+        return _say(request, invoice, f"{_state(invoice)}; only posted invoices are e-mailed.")
     if request.method != "POST":
-        recipients = [(invoice.snapshot or {}).get("bill_to", {}).get("email", ""), *invoice.account.additional_emails]
-        context = {
-            "heading": f"E-mail {invoice}?",
-            "text": f"It was sent {sent} {'time' if sent == 1 else 'times'} before. It will be sent once more, with the same PDF." if sent else "The PDF goes to:",
-            "facts": [("To", ", ".join(filter(None, recipients)) or "no address")],
-            "verb": "Send again" if sent else "Send e-mail",
-            "keep": "Do not send",
-        }
-        return _dialog(request, invoice, "email", context)
+        return _ask_to_email(request, invoice)
     try:
-        delivery = send(invoice, user_id=_user_id(request))
+        delivery = services.email_invoice(invoice, user_id=_user_id(request))
     except ValidationError as error:
         return _say(request, invoice, error)
-    messages.success(request, f"{invoice} is queued for {', '.join(delivery.recipients)}.")
-    return _back(invoice)
+    to = ", ".join(delivery.recipients)
+    return _done(request, invoice, f"Queued an e-mail to {to}.", f"{invoice} is queued for {to}.")
+
+
+def _ask_to_email(request: HttpRequest, invoice: Invoice) -> HttpResponse:
+    sent = invoice.deliveries.filter(state=DeliveryState.SENT).count()
+    times = "once" if sent == 1 else f"{sent} times"
+    bill_to = (invoice.snapshot or {}).get("bill_to", {}).get("email", "")
+    recipients = list(dict.fromkeys(filter(None, [bill_to, *invoice.account.additional_emails])))
+    context = {
+        "heading": f"E-mail {invoice}?",
+        "text": f"It was sent {times} before; this sends the same PDF once more."
+        if sent
+        else "The stored PDF is attached.",
+        "facts": [("To", ", ".join(recipients) or "no address")],
+        "verb": "Send again" if sent else "Send e-mail",
+        "keep": "Do not send",
+    }
+    return _dialog(request, invoice, context)
 
 
 def _ask_to_post(request: HttpRequest, invoice: Invoice, *, changed: str = "") -> HttpResponse:
@@ -117,10 +171,10 @@ def _ask_to_post(request: HttpRequest, invoice: Invoice, *, changed: str = "") -
         "changed": changed,
         "extra": [("expected", f"{invoice.total:f}")],
     }
-    return _dialog(request, invoice, "post", context, status=409 if changed else 200)
+    return _dialog(request, invoice, context, status=409 if changed else 200)
 
 
-def _dialog(request: HttpRequest, invoice: Invoice, verb: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+def _dialog(request: HttpRequest, invoice: Invoice, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
     context["action"] = request.path
     context["back_url"] = invoice.get_absolute_url()
     context["hidden"] = [(FIELD, new_request_key()), *context.pop("extra", [])]
@@ -130,21 +184,29 @@ def _dialog(request: HttpRequest, invoice: Invoice, verb: str, context: dict[str
     return response
 
 
-def _say(request: HttpRequest, invoice: Invoice, error: Exception) -> HttpResponse:
-    """Return to the invoice with the reason why nothing happened."""
-    text = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-    messages.error(request, text)
-    return _back(invoice)
-
-
-def _back(invoice: Invoice) -> HttpResponseRedirect:
+def _done(request: HttpRequest, invoice: Invoice, logged: str, said: str) -> HttpResponse:
+    LogEntry.objects.log_actions(_user_id(request), [invoice], CHANGE, logged)  # type: ignore[arg-type]
+    messages.success(request, said)
     return HttpResponseRedirect(invoice.get_absolute_url())
 
 
-def _invoice(pk: int) -> Invoice:
-    return get_object_or_404(Invoice.objects.select_related("account"), pk=pk)
+def _say(request: HttpRequest, invoice: Invoice, problem: str | Exception) -> HttpResponse:
+    """Return to the invoice with the reason why nothing happened."""
+    text = " ".join(problem.messages) if isinstance(problem, ValidationError) else str(problem)
+    messages.error(request, text)
+    return HttpResponseRedirect(invoice.get_absolute_url())
+
+
+def _state(invoice: Invoice) -> str:
+    return f"{invoice} is {invoice.get_status_display().lower()}"
+
+
+def _invoice(request: HttpRequest, pk: int) -> Invoice:
+    """Return the invoice, held until the answer is given when something is about to be done with it."""
+    found = Invoice.objects.select_related("account")
+    return get_object_or_404(found.select_for_update(of=("self",)) if request.method == "POST" else found, pk=pk)
 
 
 def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None
+    assert request.user.pk is not None  # noqa: S101 - the login wall stands before every page
     return request.user.pk

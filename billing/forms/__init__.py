@@ -1,0 +1,1 @@
+"""Forms of billing: charges with prices, and orders."""

@@ -1,0 +1,1 @@
+"""Pages of billing that are more than a record's form: charges, prices, orders."""

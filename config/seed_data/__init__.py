@@ -1,0 +1,1 @@
+"""The demo company “Fjordlight Systems”, and synthetic accounts for load."""

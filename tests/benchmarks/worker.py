@@ -1,0 +1,49 @@
+"""A worker in a process of its own: says when it is ready, works on the runs it is told, reports its time and memory.
+
+Talks over standard input and output, one line each: `ready`, then for every run number given one JSON object.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from django.db import connection
+
+from invoicing import tasks
+from invoicing.bill_run import run as bill_run
+
+
+def memory_kib(field: str) -> int:
+    """Return a figure of this process from the kernel, in KiB: VmRSS is now, VmHWM the highest since `forget_peak`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise LookupError(field)
+
+
+def forget_peak() -> None:
+    """Let VmHWM begin anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    assert tasks  # a Celery worker has it loaded, too
+    connection.ensure_connection()
+    idle = memory_kib("VmRSS")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for line in sys.stdin:
+        forget_peak()
+        started, busy = time.perf_counter(), time.process_time()
+        while bill_run.advance(int(line), seconds=tasks.WORK_SECONDS):
+            pass
+        figures = {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - busy,
+            "idle_mib": idle / 1024,
+            "peak_mib": memory_kib("VmHWM") / 1024,
+        }
+        sys.stdout.write(json.dumps(figures) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""Attacks on the database in plain SQL: what must not happen is refused whoever writes it."""
