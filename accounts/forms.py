@@ -19,6 +19,8 @@ from accounts.models import (
     CustomFieldEntity,
     CustomFieldType,
     InvoiceTemplate,
+    PaymentTerm,
+    PaymentTermKind,
 )
 from accounts.operator_admin import DayInput
 from accounts.services import NewContact
@@ -130,6 +132,8 @@ class NewAccountForm(forms.ModelForm):
         super().__init__(data, **kwargs)
         self.fields["currency"].choices = currency_choices(locale())  # type: ignore[attr-defined]
         self.fields["number"].required = False
+        # Without an empty choice the first batch is the default; read once, where Django would read them twice.
+        self.fields["batch"].choices = [(batch.pk, str(batch)) for batch in BillingBatch.objects.all()]  # type: ignore[attr-defined]
         self.custom_fields = list(CustomField.objects.filter(entity=CustomFieldEntity.ACCOUNT))
         for custom in self.custom_fields:
             self.fields[CUSTOM + custom.name] = _input_for(custom)
@@ -176,9 +180,10 @@ def _plain(value: Any) -> Any:
 
 
 def first_values() -> Mapping[str, Any]:
-    """Return what most new accounts will have: the currency of the latest one, the first batch, the seller's language."""
+    """Return what most new accounts will have: the currency of the latest one, due upon receipt."""
     latest = Account.objects.order_by("-pk").values_list("currency", flat=True).first()
-    return {"currency": latest or "", "batch": BillingBatch.objects.order_by("pk").first(), "language": "en"}
+    at_once = PaymentTerm.objects.filter(kind=PaymentTermKind.NET, net_days=0).order_by("pk").first()
+    return {"currency": latest or "", "payment_term": at_once}
 
 
 def first_country() -> str:

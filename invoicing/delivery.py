@@ -38,7 +38,7 @@ ORDER BY v.id
 _CLAIM = """
 UPDATE invoicing_invoicedelivery SET state = 'Sending', claimed_at = now(), attempts = attempts + 1, message_id = %s || request_key || %s
 WHERE id = (
-    SELECT id FROM invoicing_invoicedelivery WHERE state = 'Queued' AND not_before <= now()
+    SELECT id FROM invoicing_invoicedelivery WHERE state = 'Queued' AND not_before <= statement_timestamp()
     ORDER BY not_before, id LIMIT 1 FOR UPDATE SKIP LOCKED
 ) RETURNING id
 """

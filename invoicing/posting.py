@@ -140,6 +140,23 @@ _LOCK_ACCOUNTS = """
 SELECT id FROM accounts_account WHERE id IN (SELECT account_id FROM invoicing_invoice WHERE id = ANY(%(ids)s)) ORDER BY id FOR NO KEY UPDATE
 """
 
+
+def close_run(run_id: int) -> None:
+    """End a Completed run whose drafts were all posted or canceled one by one: Posted if any was posted, else Canceled."""
+    with transaction.atomic():
+        run = BillRun.objects.select_for_update().get(pk=run_id)
+        invoices = set(run.invoices.order_by().values_list("status", flat=True).distinct())
+        if run.status != BillRunStatus.COMPLETED or not invoices or InvoiceStatus.DRAFT in invoices:
+            return
+        runs = BillRun.objects.filter(pk=run_id)
+        if InvoiceStatus.POSTED in invoices:
+            runs.update(status=BillRunStatus.POST_IN_PROGRESS)
+            runs.update(status=BillRunStatus.POSTED, posted_at=timezone.now())
+        else:
+            runs.update(status=BillRunStatus.CANCEL_IN_PROGRESS)
+            runs.update(status=BillRunStatus.CANCELED)
+
+
 _LATER_BILLING = """
 SELECT DISTINCT coalesce(v.number, v.reference) FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
 JOIN invoicing_coverage mine ON mine.item_id = i.id

@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Sum
+from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 
 from accounts.models import Account, AccountStatus, BillingBatch
@@ -28,7 +28,7 @@ from invoicing.models import (
     InvoiceDelivery,
     InvoiceStatus,
 )
-from invoicing.posting import begin_cancel_run, cancel_drafts, post_drafts
+from invoicing.posting import begin_cancel_run, cancel_drafts, close_run, post_drafts
 from invoicing.tasks import ring_mail, ring_run
 
 
@@ -216,12 +216,14 @@ def post_invoice(invoice: Invoice, *, user_id: int) -> None:
     """Post one draft now. Raises ValidationError if it is no draft any more, PostingError if it cannot be posted."""
     if post_drafts(invoice_ids=[invoice.pk], user_id=user_id) != 1:
         raise ValidationError(f"{invoice} is no longer a draft. Nothing was changed.")
+    close_run(invoice.bill_run_id)
 
 
 def cancel_invoice(invoice: Invoice) -> None:
     """Cancel one draft and release its days. Raises ValidationError if it is no draft, CancelError if it must stay."""
     if cancel_drafts([invoice.pk]) != 1:
         raise ValidationError(f"{invoice} is no longer a draft. Nothing was changed.")
+    close_run(invoice.bill_run_id)
 
 
 def cancel_run(run: BillRun) -> None:
@@ -242,8 +244,8 @@ def retry_failed_accounts(run: BillRun) -> int:
     return count
 
 
-def unsent_invoices(run: BillRun) -> int:
-    """Return how many e-mails `email_run` would queue now."""
+def unsent_invoices(run: BillRun) -> QuerySet[Invoice]:
+    """Return the invoices for which `email_run` would queue an e-mail now."""
     bill_to = KeyTextTransform("email", KeyTransform("bill_to", "snapshot"))
     wanted = run.invoices.annotate(bill_to_email=bill_to).filter(
         status=InvoiceStatus.POSTED, account__email_invoices=True, bill_to_email__gt=""
@@ -251,7 +253,7 @@ def unsent_invoices(run: BillRun) -> int:
     if not run.email_zero_totals:
         wanted = wanted.exclude(total=0)
     tried = InvoiceDelivery.objects.filter(invoice=OuterRef("pk")).exclude(state=DeliveryState.FAILED)
-    return wanted.filter(~Exists(tried)).count()
+    return wanted.filter(~Exists(tried))
 
 
 def email_run(run: BillRun, *, user_id: int) -> int:

@@ -38,6 +38,13 @@ class CatalogueAdmin(OperatorAdmin):
         """Return to the product."""
         return HttpResponseRedirect(self.product_of(obj).get_absolute_url())
 
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Name what was sold of it before any lack of rights: no right would make the deletion possible."""
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, set() if protected else lacking, protected
+
 
 @register(Product, site=site)
 class ProductAdmin(CatalogueAdmin):

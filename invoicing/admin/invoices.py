@@ -38,7 +38,7 @@ class InvoiceAdmin(KeptAsWritten):
 
     object_page = True
     object_template = "invoicing/invoice/object.html"
-    object_tabs = (("", "Lines"), ("emails", "E-mails"), ("history", "History"))
+    object_tabs = (("", "Lines"), ("emails", "E-mails"), ("timeline", "History"))
     list_display = ("shown_number", "account", "status", "invoice_date", "due_date", "total", "balance", "mailed")
     list_select_related = ("account",)
     search_fields = ("number__startswith", "account__name__startswith", "account__number__startswith")
@@ -101,7 +101,7 @@ class InvoiceAdmin(KeptAsWritten):
         context["pdf_waits"] = is_long and not InvoiceDocument.objects.filter(invoice=obj).exists()
         if tab == "emails":
             context["deliveries"] = obj.deliveries.select_related("requested_by").order_by("-id")[:50]
-        elif tab == "history":
+        elif tab == "timeline":
             logged = LogEntry.objects.filter(content_type__app_label="invoicing", content_type__model="invoice")
             context["entries"] = logged.filter(object_id=str(obj.pk)).select_related("user")[:50]
         else:

@@ -157,9 +157,8 @@ def buttons(user: Any, run: BillRun, counts: InvoiceCounts) -> list[Button]:
         if not counts.posted:
             offered.append(("cancel_billrun", Button("Cancel run", _url("cancel", run))))
     elif run.status == BillRunStatus.POSTED:
-        if unsent := unsent_invoices(run) if user.has_perm("invoicing.email_invoice") else 0:
-            email = Button(f"E-mail {count_of(unsent, 'invoice')}", _url("email", run), is_primary=True)
-            offered.append(("email_invoice", email))
+        if label := _email_label(run, counts) if user.has_perm("invoicing.email_invoice") else "":
+            offered.append(("email_invoice", Button(label, _url("email", run), is_primary=True)))
     elif run.status == BillRunStatus.ERROR:
         if run.accounts_failed:
             retry = Button("Retry failed accounts", _url("retry", run), is_primary=True)
@@ -173,6 +172,15 @@ def buttons(user: Any, run: BillRun, counts: InvoiceCounts) -> list[Button]:
         export = reverse("admin:invoicing_invoice_export")
         allowed.append(Button("Export CSV", f"{export}?bill_run__number__exact={run.number}", is_dialog=False))
     return allowed
+
+
+def _email_label(run: BillRun, counts: InvoiceCounts) -> str:
+    """Return the words of the e-mail button, without their number for runs too large to count; nothing if all was sent."""
+    unsent = unsent_invoices(run)
+    if counts.zero_totals is None:
+        return "E-mail invoices" if unsent.exists() else ""
+    amount = unsent.count()
+    return f"E-mail {count_of(amount, 'invoice')}" if amount else ""
 
 
 def run_again_url(run: BillRun) -> str:

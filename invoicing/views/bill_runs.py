@@ -152,7 +152,7 @@ def email(request: HttpRequest, pk: int) -> HttpResponse:
         if not queued:
             return _say(request, run, "Every invoice that may be e-mailed was sent already.")
         return _done(request, run, "", f"{count_of(queued, 'e-mail')} queued.")
-    unsent = services.unsent_invoices(run)
+    unsent = services.unsent_invoices(run).count()
     if not unsent:
         return _say(request, run, "Every invoice that may be e-mailed was sent already.")
     context = {

@@ -208,5 +208,5 @@ def _invoice(request: HttpRequest, pk: int) -> Invoice:
 
 
 def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None  # noqa: S101 - the login wall stands before every page
+    assert request.user.pk is not None  # the login wall stands before every page
     return request.user.pk

@@ -106,7 +106,7 @@ def test_looking_at_the_form_needs_no_key():
 def test_old_keys_are_forgotten():
     _post(new_request_key())
     _post(new_request_key(), "South")
-    IdempotencyKey.objects.filter(pk=IdempotencyKey.objects.first().pk).update(
+    IdempotencyKey.objects.filter(pk=IdempotencyKey.objects.earliest("created_at").pk).update(
         created_at=timezone.now() - KEPT_FOR - timedelta(seconds=1)
     )
     assert forget_old_requests() == 1

@@ -1,20 +1,26 @@
 """Every address of the product, filled in with a small company's objects, for tests that visit them all."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import NamedTuple
 
 from django.apps import apps
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import CustomField
+from accounts.operator_admin import site
+from billing.core.types import ChargeModel, PriceFormat, Tier
 from invoicing.delivery import queue_invoice
-from invoicing.models import BillRun, BillRunSchedule, Invoice
+from invoicing.models import BillRunSchedule, Invoice
 from tests import factories as make
 from tests.factories import bill, day
 from tests.invoicing.test_delivery import _store
 
-# Patterns that are not one page of ours each: redirects of the admin that need a content type.
-NOT_VISITED = {"view_on_site": "redirects to get_absolute_url of any object", "app_list": "one for each app, see below"}
+# Not a page of ours: Django's redirect from a content type and an id to any object's page.
+NOT_VISITED = {"view_on_site", "app_list"}
+ROLES = ("anonymous", "viewer", "operator", "approver", "admin")
 
 
 class Target(NamedTuple):
@@ -28,6 +34,9 @@ def company() -> None:
     """Make at least one row for every page: a customer, a posted run with PDF and mail, a run with drafts."""
     acme = make.acme()
     make.subscribe(acme, make.team_plan(), "2026-01-01")
+    tiers = (Tier(Decimal(10), Decimal(5), PriceFormat.PER_UNIT), Tier(None, Decimal(4), PriceFormat.PER_UNIT))
+    metered = make.plan("Metered", make.by_tiers("Storage", ChargeModel.TIERED, tiers, quantity="12"))
+    make.subscribe(acme, metered, "2026-01-01")
     bill("2026-01-01", auto_post=True)
     posted = Invoice.objects.get()
     _store(posted)
@@ -35,6 +44,11 @@ def company() -> None:
     bill("2026-02-01")
     BillRunSchedule.objects.create(name="Nightly", starts_on=day("2026-01-01"))
     CustomField.objects.create(entity="Account", name="Region", label="Region")
+    for role in ROLES[1:]:
+        make.user(role)
+    admin = User.objects.get(username="admin")
+    LogEntry.objects.log_actions(admin.pk, [acme], ADDITION, change_message="by hand")
+    assert Group.objects.count() == 4
 
 
 def patterns() -> Iterator[tuple[str, str]]:
@@ -45,37 +59,30 @@ def patterns() -> Iterator[tuple[str, str]]:
 def _walk(resolver: URLResolver, prefix: str) -> Iterator[tuple[str, str]]:
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLPattern):
-            yield pattern.name or "", prefix + str(pattern.pattern)
+            yield pattern.name or f"(unnamed) {prefix}{pattern.pattern}", prefix + str(pattern.pattern)
         else:
             yield from _walk(pattern, prefix + str(pattern.pattern))
 
 
 def targets() -> list[Target]:
-    """Return every address, with the newest object of its model where it needs one."""
+    """Return every address, with the newest object of its model where it needs one, and every tab of object pages."""
     found = []
     for name, route in patterns():
         if name in NOT_VISITED:
             continue
         if "<" not in route:
-            found.append(Target(name, "/" + route))
+            found.append(Target(name, f"/{route}"))
             continue
-        for arguments in _arguments(name, route):
-            namespaced = name if ":" in name else f"admin:{name}"
-            found.append(Target(name, reverse(namespaced, args=arguments)))
+        found += [Target(name, reverse(f"admin:{name}", args=arguments)) for arguments in _arguments(route)]
     return found
 
 
-def _arguments(name: str, route: str) -> list[list[object]]:
+def _arguments(route: str) -> list[list[object]]:
     app_label, model_name, *_ = route.split("/")
     model = apps.get_model(app_label, model_name)
     newest = model._default_manager.order_by("-pk").first()
-    assert newest is not None or model_name in {"chargesegmenttier", "productrateplanchargetier", "logentry"}, f"{name}: company() has no {model_name}"
-    key = newest.pk if newest is not None else 1
+    assert newest is not None, f"company() makes no {model_name}, so {route} cannot be visited"
     if "<slug:tab>" in route:
-        return [[key, "no-such-tab"]]
-    return [[key]]
-
-
-def runs_and_invoices() -> tuple[BillRun, Invoice]:
-    """Return the newest run and its draft."""
-    return BillRun.objects.latest("pk"), Invoice.objects.filter(status="Draft").latest("pk")
+        tabs = site._registry[model].object_tabs  # type: ignore[attr-defined]
+        return [[newest.pk, slug] for slug, _ in tabs if slug]
+    return [[newest.pk]]

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from invoicing.models import BillRun, BillRunStatus, Invoice, InvoiceDocument
+from tests.browser.conftest import Operator
 from tests.factories import AccountFactory, acme, batch, bill, day, globex, monthly, plan, subscribe, user
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -47,10 +48,33 @@ def test_from_login_to_the_mail_with_the_same_pdf(operator, partners, slow_worke
     person.open("/")
     person.check("login")
     person.log_in("approver")
-    page = person.page
     person.check("first-steps")
 
-    # A new run for one batch
+    ask_for_a_run(person)
+    watch_it_work(person)
+    review_it(person)
+    post_it(person)
+    number, shown = look_at_an_invoice(person)
+
+    # The same bytes in the mail, on the page and in the archive
+    (mail,) = (
+        path for path in _mails(settings, person.page, expected=12) if number in path.read_text(errors="replace")
+    )
+    document = InvoiceDocument.objects.get(invoice__number=number)
+    assert sha256(attachment(mail)).hexdigest() == document.sha256 == sha256(shown).hexdigest()
+
+    person.open("/")
+    expect(person.page.get_by_text("Total amount invoiced", exact=True)).to_be_visible()
+    person.page.get_by_text("Show more").click()
+    expect(person.page.get_by_text("Bookings in MRR")).to_be_visible()
+    person.check("dashboard")
+    person.open("/invoicing/billrun/")
+    person.check("bill-runs")
+
+
+def ask_for_a_run(person: Operator) -> None:
+    """Fill in the form for the partners' batch; the preview follows, and the button says what it will do."""
+    page = person.page
     page.get_by_role("link", name="Run your first bill run").click()
     expect(page.get_by_role("button", name="Run for 13 accounts")).to_be_visible()
     person.check("new-bill-run")
@@ -60,42 +84,52 @@ def test_from_login_to_the_mail_with_the_same_pdf(operator, partners, slow_worke
     expect(page.locator("#preview")).to_contain_text("Total USD")
     person.check("new-bill-run-for-a-batch")
     page.get_by_role("button", name="Run for 12 accounts").click()
-
-    # Watched while it works, until the page shows the result by itself
     page.wait_for_url(re.compile(r"/invoicing/billrun/\d+/$"))
-    expect(page.locator("#run-live").get_by_text(re.compile(r"[1-9]\d* of 12"))).to_be_visible(timeout=10 * SECONDS)
-    expect(page.locator("#run-live").get_by_text(re.compile(r"about .* left"))).to_be_visible(timeout=10 * SECONDS)
+
+
+def watch_it_work(person: Operator) -> None:
+    """See accounts and time left move, until the page shows the result by itself."""
+    page = person.page
+    live = page.locator("#run-live")
+    expect(live.get_by_text(re.compile(r"[1-9]\d* of 12"))).to_be_visible(timeout=10 * SECONDS)
+    expect(live.get_by_text(re.compile(r"about .* left"))).to_be_visible(timeout=10 * SECONDS)
     person.check("bill-run-processing")
-    post = page.get_by_role("link", name="Post 12 invoices")
-    expect(post).to_be_visible(timeout=20 * SECONDS)
+    expect(page.get_by_role("link", name="Post 12 invoices")).to_be_visible(timeout=20 * SECONDS)
     expect(page.locator(".badge").first).to_have_text("Completed")
     person.check("bill-run-completed")
 
-    # Reviewed
-    page.get_by_role("link", name=re.compile("^Invoices 12")).click()
-    expect(page.get_by_role("row")).to_have_count(13)
+
+def review_it(person: Operator) -> None:
+    """Open every tab of the run."""
+    person.page.get_by_role("link", name=re.compile("^Invoices 12")).click()
+    expect(person.page.get_by_role("row")).to_have_count(13)
     person.check("bill-run-invoices")
     for tab in ("Errors", "Settings", "History"):
-        page.get_by_label("Bill run").get_by_role("link", name=tab).click()
+        person.page.get_by_label("Bill run").get_by_role("link", name=tab).click()
         person.check(f"bill-run-{tab.lower()}")
 
-    # Posted, after a look at the figures
-    page.get_by_role("link", name="Post 12 invoices").click()
+
+def post_it(person: Operator) -> None:
+    """Post all drafts after a look at the figures, then have them e-mailed."""
+    page = person.page
     dialog = page.get_by_role("dialog")
+    page.get_by_role("link", name="Post 12 invoices").click()
     expect(dialog).to_contain_text("Post this bill run?")
     expect(dialog).to_contain_text("$1,100.00")
     expect(dialog.get_by_text("Keep as draft")).to_be_focused()
     person.check("post-dialog")
     dialog.get_by_role("button", name="Post 12 invoices").click()
-    expect(page.get_by_role("link", name="E-mail 12 invoices")).to_be_visible(timeout=20 * SECONDS)
+    email_button = page.get_by_role("link", name="E-mail 12 invoices")
+    expect(email_button).to_be_visible(timeout=20 * SECONDS)
     person.check("bill-run-posted")
-
-    # E-mailed
-    page.get_by_role("link", name="E-mail 12 invoices").click()
-    page.get_by_role("dialog").get_by_role("button", name="E-mail 12 invoices").click()
+    email_button.click()
+    dialog.get_by_role("button", name="E-mail 12 invoices").click()
     expect(page.get_by_text("12 e-mails queued.")).to_be_visible()
 
-    # The PDF on the invoice's page
+
+def look_at_an_invoice(person: Operator) -> tuple[str, bytes]:
+    """Open the run's first invoice; return its number and the PDF that its page shows."""
+    page = person.page
     page.get_by_role("link", name=re.compile("^Invoices 12")).click()
     number = page.get_by_role("rowheader").first.inner_text().strip()
     page.get_by_role("link", name=number).click()
@@ -104,22 +138,7 @@ def test_from_login_to_the_mail_with_the_same_pdf(operator, partners, slow_worke
     shown = page.request.get(f"{person.address}{frame.get_attribute('src')}")
     assert shown.headers["content-type"] == "application/pdf"
     person.check("invoice")
-
-    # The same bytes in the mail, on the page and in the archive
-    invoice = Invoice.objects.get(number=number)
-    mails = _mails(settings, page, expected=12)
-    (mail,) = (path for path in mails if number in path.read_text(errors="replace"))
-    document = InvoiceDocument.objects.get(invoice=invoice)
-    assert sha256(attachment(mail)).hexdigest() == document.sha256 == sha256(shown.body()).hexdigest()
-
-    # The dashboard and the list know it
-    person.open("/")
-    expect(page.get_by_text("Total amount invoiced", exact=True)).to_be_visible()
-    page.get_by_text("Show more").click()
-    expect(page.get_by_text("Bookings in MRR")).to_be_visible()
-    person.check("dashboard")
-    person.open("/invoicing/billrun/")
-    person.check("bill-runs")
+    return number, shown.body()
 
 
 def _mails(settings, page, *, expected: int) -> list[Path]:

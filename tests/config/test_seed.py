@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import Count
 from django.test import TestCase, override_settings
 
@@ -12,6 +13,7 @@ from accounts.models import Account, BillingBatch, InvoiceTemplate
 from billing.models import ChargeSegment, Order, ProductRatePlanCharge, RatePlanCharge, Subscription
 from config.seed_data.company import HOTELS, RESELLER, WITHOUT_CONTACT, WITHOUT_PRICE, WITHOUT_TIERS
 from config.seed_data.load import LOAD_ALIAS, fill_load
+from config.seed_data.seller import add_people
 from invoicing.bill_run.verify import audit
 from invoicing.dashboard import dashboard_figures
 from invoicing.models import (
@@ -36,6 +38,12 @@ def seed(**options):
     return output.getvalue()
 
 
+def _mistrust_statistics():
+    """Let the planner prefer indexes: inside a test's transaction no table ever gets statistics of its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+
+
 @pytest.mark.slow
 @override_settings(DEMO=True, BUSINESS_DATE=TODAY)
 class TestCompany(TestCase):
@@ -43,6 +51,7 @@ class TestCompany(TestCase):
 
     @classmethod
     def setUpTestData(cls):
+        _mistrust_statistics()
         cls.printed = seed()
 
     def test_three_hundred_accounts_in_three_batches_and_currencies(self):
@@ -198,10 +207,8 @@ def test_command_adds_load_accounts_beside_others(fixed_today):
     assert not Coverage.objects.exists()
 
 
-@pytest.mark.slow
 @pytest.mark.django_db
-def test_outside_a_demo_nobody_gets_a_password_that_everyone_knows(settings, fixed_today):
+def test_outside_a_demo_nobody_gets_a_password_that_everyone_knows(settings):
     settings.DEMO = False
-    assert "No users were added" in seed()
+    assert add_people() == {}
     assert not User.objects.exists()
-    assert not InvoiceDelivery.objects.exists()

@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
@@ -52,7 +53,7 @@ def _both(first_does: str, second_does: str) -> tuple[str | None, str | None]:
 
     def second() -> None:
         with _application() as connection:
-            results[1] = _refusal(lambda: (connection.execute(second_does), connection.commit()))
+            results[1] = _refusal(lambda: _commit(connection, second_does))
 
     with _application() as connection:
         connection.execute(first_does)
@@ -66,11 +67,23 @@ def _both(first_does: str, second_does: str) -> tuple[str | None, str | None]:
     return results[0], results[1]
 
 
+def _commit(connection: psycopg.Connection, statement: str) -> None:
+    connection.execute(statement)
+    connection.commit()
+
+
+def _value(connection: psycopg.Connection, query: str, values: list[Any] | None = None) -> Any:
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return row[0]
+
+
 @contextmanager
 def _rewritten(owner: psycopg.Connection, trigger: str, without: str) -> Iterator[None]:
     """Let a trigger's function do without a part of it, for a negative control."""
-    row = owner.execute("SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname ~ %s", [f"^pgtrigger_{trigger}_"])
-    (definition,) = row.fetchone()
+    definition = _value(
+        owner, "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname ~ %s", [f"^pgtrigger_{trigger}_"]
+    )
     weaker = re.sub(without, "", definition, flags=re.DOTALL)
     assert weaker != definition
     owner.execute(weaker)
@@ -210,9 +223,10 @@ def _post_one(connection: psycopg.Connection, invoice_id: int, *, give_up: bool)
     if draft.fetchone() is None:
         connection.rollback()
         return True
-    (following,) = connection.execute(
-        "UPDATE accounts_numbersequence SET next_number = next_number + 1 WHERE id = 1001 RETURNING next_number"
-    ).fetchone()
+    following = _value(
+        connection,
+        "UPDATE accounts_numbersequence SET next_number = next_number + 1 WHERE id = 1001 RETURNING next_number",
+    )
     connection.execute(post(invoice_id, following - 1))
     if give_up:
         connection.rollback()

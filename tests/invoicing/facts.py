@@ -2,13 +2,19 @@
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db import connection
 from django.db.models.functions import Now
 
 from accounts.models import Account
 from invoicing.models import BillRun, Coverage, Invoice, InvoiceItem
+from tests.factories import AccountFactory
+
+
+def customer(**changes: Any) -> Account:
+    """Return one more account of which nothing matters but what is given."""
+    return cast("Account", AccountFactory(**changes))
 
 
 class Fact(NamedTuple):
@@ -34,7 +40,7 @@ def billed() -> set[Fact]:
     return set(facts)
 
 
-def outcome(run: BillRun, account: object) -> tuple[str, str, str, str]:
+def outcome(run: BillRun, account: Account) -> tuple[str, str, str, str]:
     """Return outcome, code, message and hint of one account in a run."""
     return run.account_outcomes.values_list("outcome", "code", "message", "hint").get(account=account)
 
@@ -105,10 +111,10 @@ def crowd(like: Account, count: int) -> list[int]:
     return [like.pk + number * _STEP for number in range(1, count + 1)]
 
 
-def in_threads(count: int, act: Callable[[int], object]) -> list[object]:
+def in_threads(count: int, act: Callable[[int], Any]) -> list[Any]:
     """Call `act(0)`, `act(1)`, … at the same time, each with a database connection of its own; return what came back."""
     start = threading.Barrier(count)
-    results: list[object] = [None] * count
+    results: list[Any] = [None] * count
 
     def run(number: int) -> None:
         try:

@@ -3,6 +3,7 @@
 import time
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import time_machine
@@ -17,7 +18,7 @@ from invoicing.bill_run.verify import audit
 from invoicing.models import BillRunStatus, Invoice, InvoiceItem
 from tests import factories as make
 from tests.factories import bill, day
-from tests.invoicing.facts import billed, crowd, forget_drafts, in_threads, outcome, outcomes
+from tests.invoicing.facts import billed, crowd, customer, forget_drafts, in_threads, outcome, outcomes
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +36,7 @@ def four_customers():
         ),
     )
     acme, globex, sakura = make.acme(), make.globex(), make.sakura()
-    late = make.AccountFactory(number="LATE", bill_cycle_day=30)
+    late = customer(number="LATE", bill_cycle_day=30)
     make.subscribe(acme, month, "2025-12-10")
     make.subscribe(globex, arrears, "2025-12-31")
     make.subscribe(sakura, month, "2026-01-31")
@@ -61,7 +62,7 @@ def test_second_run_says_why_nothing_was_billed(four_customers):
 
 def test_the_run_that_comes_second_names_the_run_that_was_first(four_customers):
     """Both runs were created before either billed: the second finds the work done when its turn comes."""
-    fields = {"scope": "All", "target_date": day("2026-03-31"), "invoice_date": day("2026-03-31")}
+    fields: dict[str, Any] = {"scope": "All", "target_date": day("2026-03-31"), "invoice_date": day("2026-03-31")}
     first, second = engine.create(**fields), engine.create(**fields)
     engine.start(first)
     engine.start(second)
@@ -176,7 +177,7 @@ def test_accounts_of_a_batch_that_are_not_active_are_left_out(four_customers):
     acme = four_customers[0]
     acme.batch = make.batch(7)
     acme.save()
-    resting = make.AccountFactory(batch=make.batch(7), status="Canceled")
+    resting = customer(batch=make.batch(7), status="Canceled")
     run = bill("2026-05-31", batches=[make.batch(7)])
     assert list(run.account_outcomes.values_list("account", flat=True)) == [acme.pk]
     assert not run.account_outcomes.filter(account=resting).exists()
@@ -202,7 +203,7 @@ def test_the_number_of_queries_of_a_chunk_does_not_grow_with_its_accounts(settin
     engine.start(run)
     small = run.chunks.create(accounts=10)
     rows = list(run.account_outcomes.order_by("-account").values_list("pk", flat=True)[:10])
-    big = run.chunks.order_by("id").first()
+    big = run.chunks.earliest("pk")
     run.account_outcomes.filter(pk__in=rows).update(chunk=small)
     terms = engine.Terms(run.pk, run.target_date, run.invoice_date, frozenset(), current_rules())
     counts = []

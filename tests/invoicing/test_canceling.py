@@ -239,12 +239,11 @@ class TestAtOnce:
         for _ in range(5):
             bill("2026-01-01")
             draft = Invoice.objects.filter(status="Draft").get()
-            done = in_threads(
-                2,
-                lambda number, pk=draft.pk: (
-                    cancel_drafts([pk]) if number else post_drafts(invoice_ids=[pk], user_id=None)
-                ),
-            )
+
+            def one_of_two(number, pk=draft.pk):
+                return cancel_drafts([pk]) if number else post_drafts(invoice_ids=[pk], user_id=None)
+
+            done = in_threads(2, one_of_two)
             draft.refresh_from_db()
             if draft.status == "Posted":
                 assert done == [1, 0]

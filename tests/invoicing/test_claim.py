@@ -1,14 +1,18 @@
 """Claiming chunks: one worker at a time, nothing half written after a crash at any step, and nobody's help needed (I7)."""
 
+import time
+
 import psycopg
 import pytest
 from django.conf import settings as django_settings
 from django.db import OperationalError, connection
 
+from billing.core.pricing import price
 from billing.queries import current_rules
 from invoicing.bill_run import run as engine
 from invoicing.bill_run.claim import CHUNK_LOCK, claimed_chunk, finishing, halve
 from invoicing.bill_run.verify import audit
+from invoicing.bill_run.write import write_outcomes
 from invoicing.models import BillRun, BillRunStatus, ChunkState, Invoice
 from tests import factories as make
 from tests.factories import bill, day
@@ -69,7 +73,7 @@ def test_a_worker_that_dies_at_any_step_leaves_nothing_behind(six_accounts, monk
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deadlock_or_lock_timeout_at_any_step_is_tried_again(six_accounts, monkeypatch, step):
-    monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     calls = _fail_once(monkeypatch, step, OperationalError("deadlock detected"))
     run = bill("2026-02-01")
     assert len(calls) > 1
@@ -93,13 +97,12 @@ def test_a_chunk_that_ends_its_worker_again_and_again_is_narrowed_down_to_one_ac
     """Nothing can be caught from a killed worker: the attempts counted before the work tell."""
     poisoned = six_accounts[4]
 
-    def price(account, charges, **kwargs):
+    def deadly(account, charges, **kwargs):
         if account.account_id == poisoned:
             raise SystemExit
-        return honest(account, charges, **kwargs)
+        return price(account, charges, **kwargs)
 
-    honest = engine.price
-    monkeypatch.setattr(engine, "price", price)
+    monkeypatch.setattr(engine, "price", deadly)
     run = _run()
     deaths = 0
     while BillRun.objects.get(pk=run.pk).status != BillRunStatus.COMPLETED:
@@ -164,7 +167,7 @@ class TestTwoWorkers:
         def claim(number: int) -> int | None:
             with claimed_chunk(run.pk) as claim:
                 # Both hold theirs at the same time.
-                engine.time.sleep(0.3)
+                time.sleep(0.3)
                 return claim and claim.chunk_id
 
         taken = in_threads(3, claim)
@@ -174,7 +177,7 @@ class TestTwoWorkers:
 
     def test_a_dead_workers_chunk_is_free_at_once(self, six_accounts):
         run = _run()
-        first = run.chunks.order_by("pk").first()
+        first = run.chunks.earliest("pk")
         with self._other() as worker:
             worker.execute("SELECT pg_advisory_lock(%s, %s)", [CHUNK_LOCK, first.pk])
             run.chunks.exclude(pk=first.pk).delete()
@@ -206,12 +209,11 @@ class TestTwoWorkers:
     def test_only_one_worker_finishes_a_run(self, six_accounts, monkeypatch):
         run = _run()
         audits: list[int] = []
-        honest = engine.audit
 
         def slow_audit(run_id):
             audits.append(run_id)
-            engine.time.sleep(0.3)
-            return honest(run_id)
+            time.sleep(0.3)
+            return audit(run_id)
 
         monkeypatch.setattr(engine, "audit", slow_audit)
         in_threads(4, lambda _: engine.advance(run.pk, seconds=60))
@@ -226,7 +228,7 @@ class TestTwoWorkers:
             engine.Terms(run.pk, run.target_date, run.invoice_date, frozenset(), current_rules())
             for run in (first, second)
         ]
-        chunks = [run.chunks.order_by("pk").first().pk for run in (first, second)]
+        chunks = [run.chunks.earliest("pk").pk for run in (first, second)]
         results = in_threads(2, lambda number: engine.bill_chunk(chunks[number], terms[number]))
         assert results == [None, None]
         assert Invoice.objects.count() == 3
@@ -234,15 +236,14 @@ class TestTwoWorkers:
 
     def test_a_broken_connection_in_the_middle_is_replaced(self, six_accounts, monkeypatch, superuser_connection):
         """The server ends our session while a chunk is being written: the chunk is billed by the next attempt."""
-        monkeypatch.setattr(engine.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
         broken: list[int] = []
-        honest = engine.write_outcomes
 
         def cut(*args):
             if not broken:
                 broken.append(connection.connection.info.backend_pid)
                 superuser_connection.execute("SELECT pg_terminate_backend(%s)", broken)
-            honest(*args)
+            write_outcomes(*args)
 
         monkeypatch.setattr(engine, "write_outcomes", cut)
         run = bill("2026-02-01")

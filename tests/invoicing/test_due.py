@@ -122,6 +122,7 @@ class TestRuns:
         assert (run.target_date, run.invoice_date) == (date(2024, 1, 10), date(2024, 1, 10))
         assert (run.schedule, run.name) == (schedule, "Nightly")
         schedule.refresh_from_db()
+        assert schedule.next_slot is not None
         assert schedule.next_slot.astimezone(BERLIN).isoformat() == "2024-01-11T02:00:00+01:00"
 
     def test_nothing_is_due_before_its_slot(self):

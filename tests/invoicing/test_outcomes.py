@@ -3,24 +3,26 @@
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from accounts.models import Account
-from billing.models import ChargeSegment
+from billing.core.pricing import price as honest
+from billing.models import ChargeSegment, ProductRatePlan
 from invoicing.bill_run import run as engine
 from invoicing.bill_run.verify import audit
 from invoicing.models import BillRunStatus, Invoice
 from tests import factories as make
 from tests.factories import bill, day
-from tests.invoicing.facts import crowd, nothing_written, outcome, outcomes
+from tests.invoicing.facts import crowd, customer, nothing_written, outcome, outcomes
 
 pytestmark = pytest.mark.django_db
 
 
 def _customer(**changes) -> Account:
-    account = make.AccountFactory(**changes)
+    account = customer(**changes)
     make.subscribe(
         account,
-        make.team_plan() if not make.ProductRatePlan.objects.exists() else make.ProductRatePlan.objects.get(),
+        make.team_plan() if not ProductRatePlan.objects.exists() else ProductRatePlan.objects.get(),
         "2026-01-01",
     )
     return account
@@ -32,7 +34,7 @@ def test_a_billed_account_says_how_much():
 
 
 def test_an_account_without_anything_to_bill_says_so():
-    account = make.AccountFactory()
+    account = customer()
     word, code, message, _ = outcome(bill("2026-02-01"), account)
     assert (word, code, message) == ("NothingDue", "nothing_due", "Nothing is due by 2026-02-01.")
 
@@ -57,7 +59,7 @@ def _no_segment(account: Account) -> None:
 
 def _no_cycle_day(account: Account) -> None:
     account.subscriptions.get().charges.filter(charge_type="Recurring").update(billing_day_type="DefaultFromCustomer")
-    other = make.AccountFactory(bill_cycle_day=0)
+    other = customer(bill_cycle_day=0)
     account.subscriptions.update(invoice_owner=other, account=other)
 
 
@@ -128,13 +130,12 @@ def test_seven_poisoned_accounts_of_a_thousand_are_parked_and_993_billed(monkeyp
             raise RuntimeError("the tier table is upside down\nwith a second line")
         return honest(account, charges, **kwargs)
 
-    honest = engine.price
     monkeypatch.setattr(engine, "price", price)
     run = bill("2026-01-01")
     assert outcomes(run) == {"Billed": 993, "Failed": 7}
     assert set(run.account_outcomes.filter(outcome="Failed").values_list("account", flat=True)) == poisoned
     assert (run.accounts_billed, run.accounts_failed, run.invoice_count) == (993, 7, 993)
-    parked = run.account_outcomes.filter(outcome="Failed").first()
+    parked = run.account_outcomes.filter(outcome="Failed").earliest("pk")
     assert parked.message == "This account could not be billed: RuntimeError: the tier table is upside down"
     assert "reference" in parked.hint
     assert run.totals == {"USD": f"{993 * Decimal('150.00')}"}
@@ -151,7 +152,6 @@ def test_what_the_database_refuses_for_one_account_parks_that_account(monkeypatc
             lines = [line._replace(amount=Decimal("NaN")) for line in lines]
         return lines, problems
 
-    honest = engine.price
     monkeypatch.setattr(engine, "price", price)
     run = bill("2026-01-01")
     assert outcomes(run) == {"Billed": 3, "Failed": 1}
@@ -186,7 +186,6 @@ def test_a_text_too_long_for_its_column_parks_the_account(monkeypatch):
             [line._replace(description="x" * 201) for line in lines] if given.account_id == account.pk else lines
         ), problems
 
-    honest = engine.price
     monkeypatch.setattr(engine, "price", price)
     run = bill("2026-01-01")
     assert outcome(run, account)[0] == "Failed"
@@ -198,7 +197,7 @@ def test_a_fault_in_our_own_sql_stops_the_run_instead_of_parking_everybody(monke
 
     def broken(*args, **kwargs):
         from_table = "no_such_table"
-        with engine.connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             cursor.execute(f"SELECT FROM {from_table}")
 
     monkeypatch.setattr(engine, "load_accounts", broken)
@@ -211,7 +210,7 @@ def test_a_fault_in_our_own_sql_stops_the_run_instead_of_parking_everybody(monke
 
 
 def test_a_zero_price_is_billed_as_a_line_of_zero():
-    account = make.AccountFactory()
+    account = customer()
     make.subscribe(account, make.plan("Free", make.monthly(price="0")), "2026-01-01")
     run = bill("2026-01-01")
     assert outcome(run, account)[0] == "Billed"
@@ -219,7 +218,7 @@ def test_a_zero_price_is_billed_as_a_line_of_zero():
 
 
 def test_subscriptions_that_are_invoiced_separately_have_invoices_of_their_own():
-    account = make.AccountFactory()
+    account = customer()
     plan = make.plan("Plain", make.monthly())
     for separately in (False, True, True, False):
         make.subscribe(account, plan, "2026-01-01", invoice_separately=separately)

@@ -11,6 +11,7 @@ from invoicing.models import Invoice, InvoiceDocument
 from invoicing.posting import post_run
 from tests import factories as make
 from tests.factories import bill
+from tests.invoicing.facts import customer
 from tests.invoicing.test_delivery import _store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,7 +44,7 @@ def story() -> dict[str, int]:
     """Acme: January posted, with PDF and mail; February and March drafts. There is a second customer without anything."""
     acme = make.acme()
     make.subscribe(acme, make.team_plan(), "2026-01-01")
-    make.AccountFactory()
+    customer()
     run = bill("2026-01-01")
     post_run(run.pk, user_id=None)
     posted = Invoice.objects.get()

@@ -1,0 +1,188 @@
+"""How a line was calculated: each step's arithmetic is read back from its words and compared with the amount."""
+
+import re
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+
+import pytest
+
+from billing.core.types import BillingPeriod, BillingTiming, ChargeModel, ListPriceBase, PriceFormat, Tier
+from invoicing.explanation import explain, proration_note
+from invoicing.models import InvoiceItem
+from tests.factories import acme, bill, by_tiers, day, globex, monthly, once, plan, sakura, seats, subscribe
+
+pytestmark = pytest.mark.django_db
+
+STEPS = (
+    Tier(Decimal(10), Decimal("5"), PriceFormat.PER_UNIT),
+    Tier(Decimal(20), Decimal("4.5"), PriceFormat.PER_UNIT),
+    Tier(None, Decimal("30"), PriceFormat.FLAT_FEE),
+)
+SYMBOLS = str.maketrans("", "", "$€¥,")
+ARITHMETIC = re.compile(r"^(?:all )?([0-9./+×÷ ()]+?)(?: \(price| rounded|:|$)")
+
+
+def line_of(charge, *, account=None, start="2026-07-01", target="2026-07-01", **changes):
+    """Return the first line that a charge gives an account whose bill cycle day is the 1st."""
+    account = account or acme()
+    subscribe(account, plan(f"Sold to {account.number}", charge), start, **changes)
+    run = bill(target, accounts=[account])
+    return InvoiceItem.objects.filter(invoice__bill_run=run).order_by("period").first()
+
+
+def worked_out(text):
+    """Return the exact value of arithmetic such as “$150.00 × (2 + 12/31) ÷ 3: …”, or None where there is none."""
+    found = ARITHMETIC.match(text.translate(SYMBOLS))
+    if found is None or not re.search(r"[×÷]", found[1]):
+        return None
+    sum_ = re.sub(r"\d+(\.\d+)?", lambda number: f"Fraction('{number[0]}')", found[1])
+    return eval(sum_.replace("×", "*").replace("÷", "/"), {"Fraction": Fraction})
+
+
+def check(item, *, digits=2):
+    """Assert that each step follows from the one before and that the last is the line's amount; return the steps."""
+    steps = explain(item, currency=item.invoice.currency)
+    for step in steps:
+        if "…" not in step.working and (value := worked_out(step.working)) is not None:
+            assert value == step.value, step
+        if not step.result.endswith("…"):
+            assert Fraction(step.result.translate(SYMBOLS)) == step.value, step
+    exact, last = steps[-2].value, steps[-1]
+    quantum = Decimal(1).scaleb(-digits)
+    rounded = (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(quantum, ROUND_HALF_UP)
+    assert rounded == item.amount == Decimal(last.value.numerator) / Decimal(last.value.denominator)
+    return steps
+
+
+def words(steps):
+    return [(step.name, step.result) for step in steps]
+
+
+def test_a_flat_fee():
+    steps = check(line_of(monthly()))
+    assert words(steps) == [("Flat fee", "$10.00"), ("Amount", "$10.00")]
+    assert steps[0].working == "price of segment 1, for a month"
+    assert steps[1].working == "nothing to round"
+
+
+def test_a_price_per_unit():
+    steps = check(line_of(seats(quantity="7")))
+    assert steps[0].working == "7 × $10.00 (price of segment 1, for a month)"
+    assert words(steps) == [("Per unit", "$70.00"), ("Amount", "$70.00")]
+
+
+def test_tiers_are_walked_one_by_one():
+    steps = check(line_of(by_tiers("Calls", ChargeModel.TIERED, STEPS, quantity="25")))
+    assert [(step.name, step.working, step.result) for step in steps] == [
+        ("Tiered, tier 1", "10 × $5.00", "$50.00"),
+        ("Tiered, tier 2", "10 × $4.50", "$45.00"),
+        ("Tiered, tier 3", "$30.00 flat, for 5", "$30.00"),
+        ("All tiers", "sum, for a month (25 in all)", "$125.00"),
+        ("Amount", "nothing to round", "$125.00"),
+    ]
+    assert sum((step.value for step in steps[:3]), Fraction(0)) == steps[3].value
+
+
+def test_one_tier_needs_no_sum():
+    steps = check(line_of(by_tiers("Calls", ChargeModel.TIERED, STEPS, quantity="4")))
+    assert words(steps) == [("Tiered, tier 1", "$20.00"), ("Amount", "$20.00")]
+
+
+def test_no_units_reach_no_tier():
+    assert words(check(line_of(by_tiers("Calls", ChargeModel.TIERED, STEPS, quantity="0")))) == [
+        ("All tiers", "$0.00"),
+        ("Amount", "$0.00"),
+    ]
+
+
+def test_volume_prices_all_units_by_the_tier_reached():
+    steps = check(line_of(by_tiers("Calls", ChargeModel.VOLUME, STEPS, quantity="15")))
+    assert (steps[0].name, steps[0].working, steps[0].result) == ("Volume, tier 2", "all 15 × $4.50", "$67.50")
+    flat = check(line_of(by_tiers("Calls", ChargeModel.VOLUME, STEPS, quantity="25"), account=globex(bill_cycle_day=1)))
+    assert (flat[0].name, flat[0].working) == ("Volume, tier 3", "€30.00 flat, for 25")
+
+
+def test_a_price_for_another_span_than_the_billing_period():
+    quarter = monthly(billing_period=BillingPeriod.QUARTER, list_price_base=ListPriceBase.PER_MONTH, price="10.01")
+    steps = check(line_of(quarter))
+    assert steps[1].working == "$10.01 × 3: billed is a quarter, the price is for a month"
+    assert words(steps)[1:] == [("Billing period", "$30.03"), ("Amount", "$30.03")]
+    yearly = check(line_of(monthly(list_price_base=ListPriceBase.PER_YEAR, price="100"), account=globex(bill_cycle_day=1)))
+    assert yearly[1].working == "€100.00 ÷ 12: billed is a month, the price is for a year"
+    assert yearly[1].result == "€8.333333…"
+    assert yearly[2].working == "€8.333333… rounded half up to 2 digits, once, at the end"
+    assert yearly[2].result == "€8.33"
+    both = monthly(list_price_base=ListPriceBase.PER_YEAR, billing_period=BillingPeriod.QUARTER, price="100")
+    assert "× 3 ÷ 12" in check(line_of(both, account=acme()))[1].working
+
+
+def test_a_part_month_is_days_of_that_month():
+    item = line_of(monthly(price="310"), start="2026-07-15", target="2026-07-15")
+    steps = check(item)
+    assert steps[1].working == "$310.00 × 17/31: 17 of 31 days of 1 month"
+    assert words(steps)[1:] == [("Proration", "$170.00"), ("Amount", "$170.00")]
+    assert proration_note(item) == "17 of 31 days"
+
+
+def test_months_come_before_days():
+    yearly = monthly(price="1000", billing_period=BillingPeriod.ANNUAL)
+    item = line_of(yearly, term_end=day("2026-10-13"))
+    steps = check(item)
+    assert steps[1].working == "$1,000.00 × (3 + 12/31) ÷ 12: 3 months + 12 of 31 days of 12 months"
+    assert steps[1].result.endswith("…")
+    assert proration_note(item) == "3 months + 12 of 31 days"
+
+
+def test_parts_of_two_months_and_of_a_part_period():
+    derivation = {"v": 1, "s": 1, "m": "FlatFee", "p": "900", "f": [3, 3], "part": [0, 5, 31, 3, 30], "of": [1, 5, 31], "r": 2}
+    steps = explain(InvoiceItem(amount=Decimal("202.22"), derivation=derivation), currency="USD")
+    assert steps[1].working == "$900.00 × (5/31 + 3/30) ÷ (1 + 5/31): 5 of 31 days + 3 of 30 days of 1 month + 5 of 31 days"
+    assert steps[1].value == worked_out(steps[1].working)
+
+
+def test_whole_months_of_a_longer_period():
+    quarter = monthly(price="300", billing_period=BillingPeriod.QUARTER)
+    steps = check(line_of(quarter, term_end=day("2026-09-01")))
+    assert steps[1].working == "$300.00 × 2 ÷ 3: 2 months of 3 months"
+    assert steps[-1].result == "$200.00"
+
+
+def test_proration_after_tiers_and_span():
+    charge = by_tiers(
+        "Calls", ChargeModel.TIERED, STEPS, quantity="25", billing_period=BillingPeriod.QUARTER,
+        list_price_base=ListPriceBase.PER_MONTH,
+    )  # fmt: skip
+    steps = check(line_of(charge, start="2026-07-11", target="2026-07-11", term_end=day("2026-08-05")))
+    assert [step.name for step in steps] == [
+        "Tiered, tier 1", "Tiered, tier 2", "Tiered, tier 3", "All tiers", "Billing period", "Proration", "Amount",
+    ]  # fmt: skip
+
+
+def test_a_one_time_charge():
+    item = line_of(once())
+    assert words(check(item)) == [("Flat fee", "$100.00"), ("Amount", "$100.00")]
+    assert explain(item, currency="USD")[0].working == "price of segment 1"
+    assert proration_note(item) == ""
+
+
+def test_arrears_read_like_advance():
+    item = line_of(monthly(billing_timing=BillingTiming.IN_ARREARS), target="2026-08-01")
+    assert words(check(item)) == [("Flat fee", "$10.00"), ("Amount", "$10.00")]
+
+
+def test_yen_are_rounded_to_whole_numbers():
+    item = line_of(monthly(price="1000"), account=sakura(bill_cycle_day=1), start="2026-07-15", target="2026-07-15")
+    steps = check(item, digits=0)
+    assert steps[-1].result == "¥548"
+    assert "rounded half up to whole numbers" in steps[-1].working
+
+
+def test_a_price_finer_than_the_currency_keeps_its_digits():
+    steps = check(line_of(seats(quantity="3") | {"prices": {"USD": Decimal("0.0045")}}))
+    assert steps[0].working.startswith("3 × $0.0045")
+    assert (steps[0].result, steps[1].result) == ("$0.0135", "$0.01")
+
+
+def test_a_derivation_of_an_unknown_version_is_not_guessed_at():
+    item = InvoiceItem(amount=Decimal(5), derivation={"v": 99})
+    assert [step.result for step in explain(item, currency="EUR")] == ["€5.00"]
