@@ -28,7 +28,6 @@ from accounts.models import (
 )
 from accounts.operator_admin import OperatorAdmin, site
 
-
 SUBSCRIPTIONS_SHOWN = 25
 CONTACT_FIELDS = ("bill_to", "sold_to")
 
@@ -141,8 +140,9 @@ class AccountAdmin(ChoosesAccounts):
         if obj is None:
             return ("created_at",)
         if not hasattr(obj, "is_sold"):  # Django asks several times a page
-            obj.is_sold = obj.subscriptions.exists() or obj.invoiced_subscriptions.exists()  # type: ignore[attr-defined]
-        return ("currency", "created_at") if obj.is_sold else ("created_at",)
+            is_sold = obj.subscriptions.exists() or obj.invoiced_subscriptions.exists()
+            setattr(obj, "is_sold", is_sold)  # noqa: B010 - a note on this object, not a field of it
+        return ("currency", "created_at") if getattr(obj, "is_sold", False) else ("created_at",)
 
     def get_autocomplete_fields(self, request: HttpRequest) -> list[str]:
         """Leave out the contacts: of all there are, only the account's own may be chosen."""
@@ -153,7 +153,7 @@ class AccountAdmin(ChoosesAccounts):
         if db_field.name in CONTACT_FIELDS:
             match = request.resolver_match
             account = (match.kwargs.get("object_id", "") if match else "").partition("/")[0]
-            kwargs["queryset"] = Contact.objects.filter(account_id=int(account) if account.isdigit() else None)
+            kwargs["queryset"] = Contact.objects.filter(account_id=int(account) if account.isdigit() else 0)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 

@@ -64,9 +64,12 @@ class ContactForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["country"].choices = country_choices(locale())  # type: ignore[attr-defined]
-        for name, token in {"name": "off", "email": "off", "postal_code": "off"}.items():
-            self.fields[name].widget.attrs["autocomplete"] = token
+        # The page for those who may only look has no inputs.
+        if "country" in self.fields:
+            self.fields["country"].choices = country_choices(locale())  # type: ignore[attr-defined]
+        for field in self.fields.values():
+            # What the browser knows is the operator's own address.
+            field.widget.attrs.setdefault("autocomplete", "off")
 
     def new_contact(self) -> NewContact:
         """Return what was typed in; only of a valid form."""

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.forms import ContactForm, NewAccountForm, first_country, first_values
-from accounts.idempotency import FIELD, new_request_key, once
+from accounts.idempotency import new_request_key, once
 from accounts.models import Account, Contact
 from accounts.operator_admin import site
 from accounts.services import choose_contacts, create_account
@@ -79,7 +79,7 @@ def choose_contact(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def suggest_accounts(request: HttpRequest) -> HttpResponse:
     """Answer typing in a field for an account number with the accounts that begin so."""
-    typed = next((value for key, value in request.GET.items() if key in ("q", "parent")), "")
+    typed = request.GET.get("q") or request.GET.get("parent", "")
     return site.render(request, "accounts/_suggestions.html", {"accounts": matching_accounts(typed)[:SUGGESTIONS]})
 
 

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from kombu import Queue
@@ -291,6 +292,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_connect_t
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.2}
 CELERY_TASK_DEFAULT_QUEUE = "billing"
 CELERY_TASK_QUEUES = [Queue("billing"), Queue("pdf"), Queue("mail")]
+CELERY_TASK_ROUTES = {"invoicing.tasks.send_mail": {"queue": "mail"}}
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -316,6 +318,9 @@ BILL_RUN_STALLED_SECONDS = env.int("BILL_RUN_STALLED_SECONDS", default=120)
 # How far ahead a target date may lie: a typing error in the year must not bill a decade.
 BILL_RUN_TARGET_HORIZON_MONTHS = env.int("BILL_RUN_TARGET_HORIZON_MONTHS", default=36)
 
+# The hour (UTC) of the nightly audit of the whole database.
+AUDIT_HOUR = env.int("AUDIT_HOUR", default=3)
+
 CELERY_BEAT_SCHEDULE = {
     "sweep": {
         "task": "invoicing.tasks.sweep",
@@ -323,6 +328,7 @@ CELERY_BEAT_SCHEDULE = {
         # A tick nobody took in time is worthless: the next one does the same.
         "options": {"expires": BILL_RUN_SWEEP_SECONDS},
     },
+    "audit": {"task": "invoicing.tasks.audit_all", "schedule": crontab(hour=AUDIT_HOUR, minute=17)},
 }
 
 # --- Logs ------------------------------------------------------------------------------------------------------------

@@ -82,7 +82,9 @@ def document_values(invoice: Invoice) -> dict[str, Any]:
             "total": f"{invoice.total:f}",
             "amount_due": f"{invoice.total:f}",
         },
-        "text_notes": [f"Preview: {left_out:,} further lines are printed once the invoice is posted."] if left_out else [],
+        "text_notes": [f"Preview: {left_out:,} further lines are printed once the invoice is posted."]
+        if left_out
+        else [],
     }
 
 

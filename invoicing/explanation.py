@@ -27,7 +27,14 @@ def explain(item: InvoiceItem, *, currency: str) -> list[Step]:
     """Return the steps from price to amount; each begins with what the one before gave, and only the last rounds."""
     d: dict[str, Any] = item.derivation
     if d.get("v") != VERSION:
-        return [Step("Amount", "This line was calculated by another version.", money(item.amount, currency), Fraction(item.amount))]
+        return [
+            Step(
+                "Amount",
+                "This line was calculated by another version.",
+                money(item.amount, currency),
+                Fraction(item.amount),
+            )
+        ]
     steps = _rate(d, currency)
     if "f" in d and d["f"][0] != d["f"][1]:
         steps.append(_full_period(d, steps[-1].value, currency))
@@ -87,7 +94,11 @@ def _full_period(d: dict[str, Any], before: Fraction, currency: str) -> Step:
 
 def _proration(d: dict[str, Any], before: Fraction, currency: str) -> Step:
     whole = d.get("of", [d["f"][0]])
-    part = f"({_share_sum(d['part'])})" if len(d["part"]) > 1 and (d["part"][0] or len(d["part"]) > 3) else _share_sum(d["part"])
+    part = (
+        f"({_share_sum(d['part'])})"
+        if len(d["part"]) > 1 and (d["part"][0] or len(d["part"]) > 3)
+        else _share_sum(d["part"])
+    )
     divided = "" if whole == [1] else f" ÷ {_share_sum(whole)}" if len(whole) == 1 else f" ÷ ({_share_sum(whole)})"
     words = f"{_share_words(d['part'])} of {_share_words(whole)}"
     working = f"{_exact(before, currency)} × {part}{divided}: {words}"

@@ -11,6 +11,7 @@ from accounts.clock import business_zone
 from accounts.idempotency import forget_old_requests
 from invoicing.bill_run import run as bill_run
 from invoicing.bill_run.due import stalled_runs
+from invoicing.bill_run.verify import audit
 from invoicing.delivery import mark_lost, send_due
 from invoicing.documents import stored_document
 from invoicing.models import Invoice
@@ -30,7 +31,7 @@ def work(run_id: int) -> None:
     ring_mail()
 
 
-@shared_task(queue="mail")
+@shared_task
 def send_mail() -> None:
     """Send queued e-mails."""
     if send_due(limit=MAILS_A_TASK) == MAILS_A_TASK:
@@ -41,6 +42,13 @@ def send_mail() -> None:
 def draw_pdf(invoice_id: int) -> None:
     """Draw and store the PDF of a posted invoice that is too long to be drawn while somebody waits."""
     stored_document(Invoice.objects.get(pk=invoice_id))
+
+
+@shared_task
+def audit_all() -> None:
+    """Check every invariant over the whole database (nightly); what is found is logged as an error for each check."""
+    for violation in audit():
+        log.error("audit.violation", **violation._asdict())
 
 
 @shared_task

@@ -105,7 +105,15 @@ class ProductRatePlanChargeAdmin(CatalogueAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("rate_plan", "name", ("charge_type", "charge_model"), ("unit", "default_quantity"), "trigger_event")},
+            {
+                "fields": (
+                    "rate_plan",
+                    "name",
+                    ("charge_type", "charge_model"),
+                    ("unit", "default_quantity"),
+                    "trigger_event",
+                )
+            },
         ),
         (
             "Recurring charges only",

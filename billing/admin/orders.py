@@ -93,7 +93,9 @@ class OrderActionAdmin(MadeByOrders):
 
 def find_orders(query: str, _user: Any) -> Iterable[tuple[str, str]]:
     """Yield the orders whose number begins with the query, for the palette."""
-    for order in Order.objects.filter(number__startswith=query.upper()).select_related("account").order_by("number")[:8]:
+    for order in (
+        Order.objects.filter(number__startswith=query.upper()).select_related("account").order_by("number")[:8]
+    ):
         yield f"{order.number} {order.account.name}", order.get_absolute_url()
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
 from billing.admin.orders import MadeByOrders
+from billing.forms.segments import SegmentForm
 from billing.models import ChargeSegment, ChargeSegmentTier, RatePlan, RatePlanCharge, Subscription
 
 CHARGES_SHOWN = 25
@@ -63,10 +64,10 @@ def _charges(subscription: Subscription) -> list[RatePlanCharge]:
     billed = RatePlanCharge.objects.filter(pk=OuterRef("pk")).order_by().annotate(day=end)
     latest = Subquery(billed.order_by("-day").values("day")[:1], output_field=DateField())
     found = subscription.charges.select_related("rate_plan").prefetch_related("segments__tiers").order_by("number")
-    charges = list(found.annotate(billed_through=latest)[:CHARGES_SHOWN])
+    charges: list[Any] = list(found.annotate(billed_through=latest)[:CHARGES_SHOWN])
     for charge in charges:
         through: date | None = charge.billed_through
-        charge.billed_last = through and through - timedelta(days=1)  # type: ignore[attr-defined]
+        charge.billed_last = through and through - timedelta(days=1)
     return charges
 
 
@@ -99,9 +100,10 @@ class RatePlanChargeAdmin(MadeByOrders):
 class ChargeSegmentAdmin(OperatorAdmin):
     """Price and quantity of charges over time."""
 
+    form = SegmentForm
     noun, nouns = "segment", "segments"
     list_display = ("charge", "number", "effective_start", "effective_end", "quantity", "price", "mrr")
-    list_select_related = ("charge",)
+    list_select_related = ("charge__subscription__account",)
     search_fields = ("charge__number__startswith",)
     search_placeholder = "Charge number begins with"
     money_fields = ("mrr",)

@@ -68,7 +68,16 @@ class ChargeForm(forms.ModelForm):
 
     class Meta:
         model = ProductRatePlanCharge
-        fields = ["rate_plan", "name", "charge_type", "charge_model", "unit", "default_quantity", "trigger_event", *RECURRING_ONLY]
+        fields = [
+            "rate_plan",
+            "name",
+            "charge_type",
+            "charge_model",
+            "unit",
+            "default_quantity",
+            "trigger_event",
+            *RECURRING_ONLY,
+        ]
         labels = {
             "charge_type": "Charged",
             "charge_model": "Priced",
@@ -96,7 +105,7 @@ class ChargeForm(forms.ModelForm):
         cleaned = super().clean() or {}
         if cleaned.get("charge_type") == ChargeType.ONE_TIME:
             for name in RECURRING_ONLY:
-                cleaned[name] = ProductRatePlanCharge._meta.get_field(name).get_default()
+                cleaned[name] = getattr(ProductRatePlanCharge(), name)
                 self.errors.pop(name, None)
         if cleaned.get("charge_model") == ChargeModel.FLAT_FEE and cleaned.get("default_quantity") is not None:
             self.add_error("default_quantity", "A flat fee has no quantity: leave this empty, or price it per unit.")
@@ -117,7 +126,10 @@ def _refuse_other_prices(form: ChargeForm) -> None:
     needs_tiers = charge.charge_model in TIERED
     if (needs_tiers and has_price) or (has_tiers and not needs_tiers):
         wanted = "tiers" if needs_tiers else "one price"
-        form.add_error("charge_model", f"This charge already has prices of the other kind; here it needs {wanted}. Add a new charge instead.")
+        form.add_error(
+            "charge_model",
+            f"This charge already has prices of the other kind; here it needs {wanted}. Add a new charge instead.",
+        )
 
 
 class TierForm(forms.Form):
@@ -126,7 +138,9 @@ class TierForm(forms.Form):
     up_to = decimal_field(required=False, label="Up to", min_value=0)
     price = decimal_field(required=False)
     price_format = forms.ChoiceField(
-        label="Price is", choices=[(PriceFormat.PER_UNIT.value, "each"), (PriceFormat.FLAT_FEE.value, "flat")], required=False
+        label="Price is",
+        choices=[(PriceFormat.PER_UNIT.value, "each"), (PriceFormat.FLAT_FEE.value, "flat")],
+        required=False,
     )
 
     def clean(self) -> dict[str, Any]:
@@ -182,7 +196,9 @@ class PriceForm(forms.Form):
         if not rows:
             self.refuse_tiers("Give at least one tier with a price.")
             return None
-        return tuple(Tier(row["up_to"], row["price"], PriceFormat(row["price_format"] or PriceFormat.PER_UNIT)) for row in rows)
+        return tuple(
+            Tier(row["up_to"], row["price"], PriceFormat(row["price_format"] or PriceFormat.PER_UNIT)) for row in rows
+        )
 
     def refuse_tiers(self, message: str) -> None:
         """Show what is wrong with the tiers as a whole above them."""

@@ -1,9 +1,10 @@
 """The form of a new order: one subscription of an account, made of rate plans with their quantities."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -26,14 +27,22 @@ TERMS = [
     (TermType.TERMED.value, "Termed: ends after a number of months"),
 ]
 # How the service names what it objects to, where this form has another field for it.
-FIELD_OF = {"contract_effective": "starts_on", "rate_plans": "plans", "charges": "plans", "price": "plans", "quantity": "plans", "trigger_date": "plans"}
+FIELD_OF = {
+    "contract_effective": "starts_on",
+    "rate_plans": "plans",
+    "charges": "plans",
+    "price": "plans",
+    "quantity": "plans",
+    "trigger_date": "plans",
+}
 DATES_OF_THEIR_OWN = {
     TriggerEvent.SERVICE_ACTIVATION.value: "service_activation",
     TriggerEvent.CUSTOMER_ACCEPTANCE.value: "customer_acceptance",
 }
 
 
-class ChargeInputs(NamedTuple):
+@dataclass(frozen=True)
+class ChargeInputs:
     """A charge of a plan on offer: what it costs in the account's currency, and what the order must say about it."""
 
     charge: ProductRatePlanCharge
@@ -42,7 +51,8 @@ class ChargeInputs(NamedTuple):
     day: Any | None
 
 
-class PlanOnOffer(NamedTuple):
+@dataclass(frozen=True)
+class PlanOnOffer:
     """A rate plan that may be chosen; `missing` names the charges without a price in the account's currency."""
 
     plan: ProductRatePlan
@@ -88,7 +98,13 @@ class OrderForm(forms.Form):
     description = forms.CharField(max_length=200, required=False, label="Note on the order", validators=[SINGLE_LINE])
 
     def __init__(
-        self, data: QueryDict | None = None, *, account: Account, today: date, offered: Sequence[ProductRatePlan], **kwargs: Any
+        self,
+        data: QueryDict | None = None,
+        *,
+        account: Account,
+        today: date,
+        offered: Sequence[ProductRatePlan],
+        **kwargs: Any,
     ) -> None:
         super().__init__(data, initial={"starts_on": today, "order_date": today, **(kwargs.pop("initial", None) or {})})
         self.account, self.offered = account, offered
@@ -102,7 +118,9 @@ class OrderForm(forms.Form):
             label = f"Quantity of {charge.name}" + (f" ({charge.unit})" if charge.unit else "")
             usual = charge.default_quantity
             shown = None if usual is None else f"{usual.normalize():f}"
-            self.fields[f"quantity-{charge.pk}"] = decimal_field(label=label, required=False, min_value=0, initial=shown)
+            self.fields[f"quantity-{charge.pk}"] = decimal_field(
+                label=label, required=False, min_value=0, initial=shown
+            )
         if charge.trigger_event == TriggerEvent.SPECIFIC_DATE:
             day = forms.DateField(label=f"{charge.name} begins on", widget=DayInput, required=False)
             self.fields[f"day-{charge.pk}"] = day
@@ -180,14 +198,18 @@ class OrderForm(forms.Form):
             self.add_error(field if field in self.fields else None, messages)
 
 
-def plans_for(*, day: date, find: str = "", chosen: Iterable[int] = (), limit: int = PLANS_SHOWN) -> list[ProductRatePlan]:
+def plans_for(
+    *, day: date, find: str = "", chosen: Iterable[int] = (), limit: int = PLANS_SHOWN
+) -> list[ProductRatePlan]:
     """Return the plans sold on a day whose product or own name begins with `find`, the chosen ones first in any case."""
     chosen = list(chosen)
     sold = Q(product__effective_start__lte=day) & (Q(product__effective_end=None) | Q(product__effective_end__gt=day))
     text = find.strip()[:100]
     named = Q(name__istartswith=text) | Q(product__name__istartswith=text) | Q(product__sku__istartswith=text)
     first = Case(When(pk__in=chosen, then=Value(0)), default=Value(1), output_field=IntegerField())
-    found: QuerySet[ProductRatePlan] = ProductRatePlan.objects.filter(Q(pk__in=chosen) | (sold & named if text else sold))
+    found: QuerySet[ProductRatePlan] = ProductRatePlan.objects.filter(
+        Q(pk__in=chosen) | (sold & named if text else sold)
+    )
     return list(
         found.select_related("product")
         .prefetch_related("charges__prices__tiers")

@@ -47,14 +47,14 @@ def new_charge(request: HttpRequest) -> HttpResponse:
 def _charge_page(
     request: HttpRequest, form: ChargeForm, price: PriceForm, *, status: int = 200, quiet: bool = False
 ) -> HttpResponse:
-    chosen = form["rate_plan"].value()
-    plan = ProductRatePlan.objects.select_related("product").filter(pk=chosen if str(chosen or "").isdigit() else None)
-    form.fields["rate_plan"].queryset = ProductRatePlan.objects.select_related("product")  # type: ignore[attr-defined]
+    plans = ProductRatePlan.objects.select_related("product")
+    form.fields["rate_plan"].queryset = plans  # type: ignore[attr-defined]
+    chosen = str(form["rate_plan"].value() or "")
     context = {
         "title": "New charge",
         "form": form,
         "price": price,
-        "plan": plan.first(),
+        "plan": plans.filter(pk=chosen).first() if chosen.isdigit() else None,
         "recurring": [form[name] for name in RECURRING_ONLY],
         "quiet": quiet,
     }

@@ -102,6 +102,10 @@ def _order_page(
 def _created(request: HttpRequest, order: Order) -> HttpResponse:
     admin: Any = site.get_model_admin(Order)
     admin.log_addition(request, order, [{"added": {}}])
-    made = [action.subscription.number for action in order.actions.select_related("subscription") if action.subscription]
-    messages.success(request, f"Order {order.number} is complete: {', '.join(made)} will be billed by the next bill run.")
+    made = [
+        action.subscription.number for action in order.actions.select_related("subscription") if action.subscription
+    ]
+    messages.success(
+        request, f"Order {order.number} is complete: {', '.join(made)} will be billed by the next bill run."
+    )
     return HttpResponseRedirect(order.get_absolute_url())

@@ -180,7 +180,12 @@ class InvoiceDeliveryAdmin(KeptAsWritten):
     list_display = ("invoice", "recipients", "state", "attempts", "requested_at", "sent_at", "error")
     list_select_related = ("invoice",)
     search_fields = ("invoice__number__startswith",)
-    tabs = (("All", {}), ("Queued", {"state__exact": "Queued"}), ("Sent", {"state__exact": "Sent"}), ("Not sent", {"state__in": "Failed,Unknown"}))
+    tabs = (
+        ("All", {}),
+        ("Queued", {"state__exact": "Queued"}),
+        ("Sent", {"state__exact": "Sent"}),
+        ("Not sent", {"state__in": "Failed,Unknown"}),
+    )
 
 
 def find_invoices(query: str, _user: Any) -> Iterable[tuple[str, str]]:
@@ -198,10 +203,40 @@ site.register_page(
     "invoicing_account_next",
     permission="invoicing.view_invoice",
 )
-site.register_page("invoicing/invoice/<int:pk>/pdf", views.invoice_pdf, "invoicing_invoice_pdf", permission="invoicing.view_invoice", cacheable=True)
-site.register_page("invoicing/invoice/<int:pk>/post/", views.post_invoice, "invoicing_invoice_post", permission="invoicing.post_invoice")
-site.register_page("invoicing/invoice/<int:pk>/cancel/", views.cancel_invoice, "invoicing_invoice_cancel", permission="invoicing.cancel_invoice")
-site.register_page("invoicing/invoice/<int:pk>/email/", views.email_invoice, "invoicing_invoice_email", permission="invoicing.email_invoice")
+site.register_page(
+    "invoicing/invoice/<int:pk>/pdf",
+    views.invoice_pdf,
+    "invoicing_invoice_pdf",
+    permission="invoicing.view_invoice",
+    cacheable=True,
+)
+site.register_page(
+    "invoicing/invoice/<int:pk>/post/",
+    views.post_invoice,
+    "invoicing_invoice_post",
+    permission="invoicing.post_invoice",
+)
+site.register_page(
+    "invoicing/invoice/<int:pk>/cancel/",
+    views.cancel_invoice,
+    "invoicing_invoice_cancel",
+    permission="invoicing.cancel_invoice",
+)
+site.register_page(
+    "invoicing/invoice/<int:pk>/email/",
+    views.email_invoice,
+    "invoicing_invoice_email",
+    permission="invoicing.email_invoice",
+)
 site.add_search("Invoices", find_invoices, "invoicing.view_invoice")
-site.add_navigation("Billing", "Invoices", "admin:invoicing_invoice_changelist", "invoice", "invoicing.view_invoice", order=30)
-site.add_navigation("Billing", "E-mails", "admin:invoicing_invoicedelivery_changelist", "mail", "invoicing.view_invoicedelivery", order=40)
+site.add_navigation(
+    "Billing", "Invoices", "admin:invoicing_invoice_changelist", "invoice", "invoicing.view_invoice", order=30
+)
+site.add_navigation(
+    "Billing",
+    "E-mails",
+    "admin:invoicing_invoicedelivery_changelist",
+    "mail",
+    "invoicing.view_invoicedelivery",
+    order=40,
+)

@@ -185,7 +185,7 @@ def _dialog(request: HttpRequest, invoice: Invoice, context: dict[str, Any], *, 
 
 
 def _done(request: HttpRequest, invoice: Invoice, logged: str, said: str) -> HttpResponse:
-    LogEntry.objects.log_actions(_user_id(request), [invoice], CHANGE, logged)  # type: ignore[arg-type]
+    LogEntry.objects.log_actions(_user_id(request), [invoice], CHANGE, logged)
     messages.success(request, said)
     return HttpResponseRedirect(invoice.get_absolute_url())
 

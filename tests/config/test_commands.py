@@ -9,6 +9,8 @@ from django.db.models import F
 
 from accounts.models import Account, NumberSequence
 from billing.models import BillingRules
+from config.management.commands import bill_run
+from invoicing.bill_run import run as engine
 from invoicing.models import BillRun, Invoice, InvoiceDelivery, InvoiceStatus
 from tests.factories import acme, batch, bill, globex, sakura, subscribe, team_plan
 
@@ -135,6 +137,23 @@ class TestBillRun:
         with pytest.raises(CommandError, match="--post: The billing rules do not allow posting without review"):
             run_command("bill_run", "--target-date", "2026-07-15", "--post")
         assert not BillRun.objects.exists()
+
+
+class TestBillRunInBackground:
+    OPTIONS = ("--target-date", "2026-07-15", "--post", "--background")
+
+    def test_workers_are_watched_until_the_run_is_over(self, customers, monkeypatch):
+        def let_workers_work(seconds):
+            engine.advance(BillRun.objects.get().pk, seconds=60)
+
+        monkeypatch.setattr("time.sleep", let_workers_work)
+        assert "BR-00000001 is Posted: 3 invoices" in run_command("bill_run", *self.OPTIONS)
+
+    def test_nobody_who_works_is_told_in_the_end(self, customers, monkeypatch):
+        monkeypatch.setattr(bill_run, "PATIENCE_SECONDS", -1)
+        monkeypatch.setattr(bill_run, "WAIT_SECONDS", 0)
+        with pytest.raises(CommandError, match="no worker has moved it"):
+            run_command("bill_run", *self.OPTIONS)
 
 
 class TestAudit:

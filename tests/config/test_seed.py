@@ -49,6 +49,8 @@ def _mistrust_statistics():
 class TestCompany(TestCase):
     """The company is seeded once for all of these."""
 
+    printed: str
+
     @classmethod
     def setUpTestData(cls):
         _mistrust_statistics()

@@ -12,12 +12,15 @@ import psycopg
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts.models import Account, InvoiceTemplate, NumberSequence
+from billing.models import ProductRatePlan
 from invoicing import delivery, services
 from invoicing.delivery import LOST_AFTER, MAX_ATTEMPTS, mark_lost, queue_invoice, queue_run, send_due
+from invoicing.documents import stored_document
 from invoicing.models import Invoice, InvoiceDelivery, InvoiceDocument
 from tests import factories as make
 from tests.factories import bill
@@ -50,17 +53,19 @@ class Mailbox:
         if self.during_data:
             self.during_data()
         if self.to_data.startswith("2"):
-            self.mails.append(email.message_from_bytes(envelope.content or b""))
+            self.mails.append(email.message_from_bytes(bytes(envelope.original_content or b"")))
             self.recipients.append(list(envelope.rcpt_tos))
         if self.hang_up:
-            server.transport.abort()
+            transport: Any = server.transport
+            transport.abort()
         return self.to_data
 
 
 class _Server(Controller):
     def _trigger_server(self) -> None:
         # Port 0 lets the machine choose; from here on the port is known.
-        self.port = self.server.sockets[0].getsockname()[1]
+        listening: Any = self.server
+        self.port = listening.sockets[0].getsockname()[1]
         super()._trigger_server()
 
 
@@ -103,7 +108,8 @@ def queued(acme) -> InvoiceDelivery:
     return made
 
 
-def _state(row: InvoiceDelivery) -> tuple[str, int]:
+def _state(row: InvoiceDelivery | None) -> tuple[str, int]:
+    assert row is not None
     row.refresh_from_db()
     return row.state, row.attempts
 
@@ -167,7 +173,7 @@ def test_drafts_and_customers_without_address_are_not_mailed(acme):
     services.post_invoice(draft, user_id=make.user("approver").pk)
     draft.refresh_from_db()
     with pytest.raises(ValidationError, match="no e-mail address"):
-        services.email_invoice(draft, user_id=make.User.objects.first().pk)
+        services.email_invoice(draft, user_id=User.objects.earliest("pk").pk)
     assert not InvoiceDelivery.objects.exists()
 
 
@@ -238,14 +244,13 @@ class TestFaults:
 
     def test_a_pdf_that_cannot_be_made_fails_its_own_mail_only(self, mailbox, queued, acme, monkeypatch):
         other = make.globex()
-        make.subscribe(other, make.ProductRatePlan.objects.get(), "2026-01-01")
+        make.subscribe(other, ProductRatePlan.objects.get(), "2026-01-01")
         good = queue_invoice(_posted(other), user_id=None)
-        honest = delivery.stored_document
 
         def document(invoice):
             if invoice.account_id == acme.pk:
                 raise RuntimeError("a font is missing")
-            return honest(invoice)
+            return stored_document(invoice)
 
         monkeypatch.setattr(delivery, "stored_document", document)
         assert send_due(limit=10) == 2
@@ -266,6 +271,7 @@ class TestInjection:
         row = queue_invoice(_posted(acme), user_id=None)
         send_due(limit=10)
         assert _state(row) == ("Failed", 1)
+        assert row is not None
         assert "cannot be sent as it is" in row.error
         assert mailbox.mails == []
 

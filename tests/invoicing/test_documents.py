@@ -41,7 +41,9 @@ def posted(account=None):
 def change_everything(account):
     """Change each row that an invoice's paper speaks of."""
     Account.objects.filter(pk=account.pk).update(name="Other Ltd", vat_id="XX1", purchase_order="PO-9", language="de")
-    Contact.objects.filter(account=account).update(name="Nobody", street="Elsewhere 1", city="Nowhere", email="x@y.example")
+    Contact.objects.filter(account=account).update(
+        name="Nobody", street="Elsewhere 1", city="Nowhere", email="x@y.example"
+    )
     PaymentTerm.objects.filter(pk=account.payment_term_id).update(name="Someday")
     template = InvoiceTemplate.objects.get(is_default=True)
     template.legal_name, template.address, template.colour, template.iban = "Other Seller", "Road 2", "#ff0000", ""
@@ -94,7 +96,7 @@ def test_the_first_rendering_may_come_long_after_the_posting():
 
 def test_two_first_renderings_at_once_keep_one(monkeypatch):
     invoice = posted()
-    rendered = documents.render_pdf
+    rendered = render_pdf
 
     def meanwhile(values, *, draft):
         result = rendered(values, draft=draft)

@@ -107,7 +107,9 @@ def test_a_price_for_another_span_than_the_billing_period():
     steps = check(line_of(quarter))
     assert steps[1].working == "$10.01 × 3: billed is a quarter, the price is for a month"
     assert words(steps)[1:] == [("Billing period", "$30.03"), ("Amount", "$30.03")]
-    yearly = check(line_of(monthly(list_price_base=ListPriceBase.PER_YEAR, price="100"), account=globex(bill_cycle_day=1)))
+    yearly = check(
+        line_of(monthly(list_price_base=ListPriceBase.PER_YEAR, price="100"), account=globex(bill_cycle_day=1))
+    )
     assert yearly[1].working == "€100.00 ÷ 12: billed is a month, the price is for a year"
     assert yearly[1].result == "€8.333333…"
     assert yearly[2].working == "€8.333333… rounded half up to 2 digits, once, at the end"
@@ -134,9 +136,21 @@ def test_months_come_before_days():
 
 
 def test_parts_of_two_months_and_of_a_part_period():
-    derivation = {"v": 1, "s": 1, "m": "FlatFee", "p": "900", "f": [3, 3], "part": [0, 5, 31, 3, 30], "of": [1, 5, 31], "r": 2}
+    derivation = {
+        "v": 1,
+        "s": 1,
+        "m": "FlatFee",
+        "p": "900",
+        "f": [3, 3],
+        "part": [0, 5, 31, 3, 30],
+        "of": [1, 5, 31],
+        "r": 2,
+    }
     steps = explain(InvoiceItem(amount=Decimal("202.22"), derivation=derivation), currency="USD")
-    assert steps[1].working == "$900.00 × (5/31 + 3/30) ÷ (1 + 5/31): 5 of 31 days + 3 of 30 days of 1 month + 5 of 31 days"
+    assert (
+        steps[1].working
+        == "$900.00 × (5/31 + 3/30) ÷ (1 + 5/31): 5 of 31 days + 3 of 30 days of 1 month + 5 of 31 days"
+    )
     assert steps[1].value == worked_out(steps[1].working)
 
 

@@ -15,7 +15,7 @@ def rows(story: Callable[..., object]) -> list[tuple[str, ...]]:
 
 def invoice_rows(invoices: Iterable[Invoice]) -> list[tuple[str, ...]]:
     """Return one row a line: invoice, account, date, due date, what for, service period as printed, amount."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for invoice in invoices:
         for item in invoice.items.order_by("id"):
             last = item.period.upper - timedelta(days=1)

@@ -17,7 +17,7 @@ from accounts.models import Account, BillingBatch
 from invoicing.bill_run import run as engine
 from invoicing.models import AccountOutcome, BillRun, BillRunScope, BillRunStatus, ChunkState
 from invoicing.posting import PostingError
-from invoicing.services import PREVIEW_ACCOUNTS, RunPreview, RunRequest, check_run_request, preview_run
+from invoicing.services import PREVIEW_ACCOUNTS, RunPreview, RunRequest, check_run_request, create_run, preview_run
 from invoicing.tasks import ring_mail
 
 OPTION_OF = {
@@ -31,6 +31,7 @@ OPTION_OF = {
 UNDER_WAY = (BillRunStatus.PENDING, BillRunStatus.PROCESSING, BillRunStatus.POST_IN_PROGRESS)
 SLICE_SECONDS = 0.5  # how long the engine works before the progress is shown again
 WAIT_SECONDS = 0.5  # between looks while background workers do the rest
+PATIENCE_SECONDS = 120  # longer than the sweeper needs to wake workers again
 FAILURES_SHOWN = 20
 
 
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--post", action="store_true", help="post the invoices")
         parser.add_argument("--email", action="store_true", help="e-mail the posted invoices")
         parser.add_argument("--dry-run", action="store_true", help="show what would be billed and write nothing")
+        parser.add_argument("--background", action="store_true", help="leave the work to the workers and watch them")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -65,7 +67,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(_preview_report(preview)) if options["json"] else _preview_text(preview))
             return
         began = time.monotonic()
-        run = self._run(request)
+        run = self._watch(request, today) if options["background"] else self._work(request)
         report = _run_report(run, seconds=time.monotonic() - began)
         self.stdout.write(json.dumps(report) if options["json"] else _run_text(report))
         if run.status not in (BillRunStatus.POSTED, BillRunStatus.COMPLETED) or run.error:
@@ -86,8 +88,8 @@ class Command(BaseCommand):
             name=options["name"],
         )
 
-    def _run(self, request: RunRequest) -> BillRun:
-        """Create the run and work on it until it is finished, alone or beside background workers."""
+    def _work(self, request: RunRequest) -> BillRun:
+        """Create the run and work on it until it is over, alone or beside background workers."""
         run = engine.create(
             batches=request.batches,
             accounts=request.accounts,
@@ -99,26 +101,51 @@ class Command(BaseCommand):
             auto_email=request.auto_email,
         )
         with tqdm(unit=" accounts", desc=run.number, disable=None) as bar:
-            while run.status in UNDER_WAY:
+            while not _is_over(run):
                 try:
                     more = engine.advance(run.pk, seconds=SLICE_SECONDS)
                 except PostingError as error:
                     raise CommandError(f"{run.number} was billed but not posted: {error}") from error
-                run.refresh_from_db()
                 _show(run, bar)
-                if not more and run.status in UNDER_WAY:
+                if not more and not _is_over(run):
                     # Nothing is free for us: other workers hold the last parts.
                     time.sleep(WAIT_SECONDS)
         if request.auto_email:
             ring_mail()
         return run
 
+    def _watch(self, request: RunRequest, today: date) -> BillRun:
+        """Create the run as the pages do and watch the background workers until it is over."""
+        run = create_run(request, today=today, user_id=None)
+        silent_since, seen = time.monotonic(), ("", 0)
+        with tqdm(unit=" accounts", desc=run.number, disable=None) as bar:
+            while not _is_over(run):
+                time.sleep(WAIT_SECONDS)
+                state = _show(run, bar)
+                if state != seen:
+                    silent_since, seen = time.monotonic(), state
+                if time.monotonic() - silent_since > PATIENCE_SECONDS:
+                    raise CommandError(
+                        f"{run.number} waits: no worker has moved it for {PATIENCE_SECONDS} s. Is one running?"
+                    )
+        return run
 
-def _show(run: BillRun, bar: "tqdm[Any]") -> None:
-    done = run.chunks.filter(state=ChunkState.DONE).aggregate(accounts=Sum("accounts", default=0))["accounts"]
-    open_ = run.chunks.filter(state=ChunkState.PENDING).aggregate(accounts=Sum("accounts", default=0))["accounts"]
-    bar.total = done + open_
+
+def _is_over(run: BillRun) -> bool:
+    """Tell whether nothing more will happen by itself; a run that posts by itself is Completed for a moment."""
+    still_to_post = run.auto_post and run.status == BillRunStatus.COMPLETED and not run.error
+    return run.status not in UNDER_WAY and not still_to_post
+
+
+def _show(run: BillRun, bar: "tqdm[Any]") -> tuple[str, int]:
+    """Read the run again and show how far it is; return its status and the number of accounts that are done."""
+    run.refresh_from_db()
+    counted = run.chunks.order_by().values_list("state").annotate(accounts=Sum("accounts"))
+    accounts = dict(counted)
+    done = accounts.get(ChunkState.DONE, 0)
+    bar.total = done + accounts.get(ChunkState.PENDING, 0)
     bar.update(done - bar.n)
+    return run.status, done
 
 
 def _day(text: str, option: str) -> date:
