@@ -170,7 +170,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 # The account that `seed` makes; it exists in demos only, whose web server listens on this machine alone.
-DEMO_USERNAME, DEMO_PASSWORD = "operator", env.str("DEMO_PASSWORD", default="tallyrun-demo")
+DEMO_USERNAME, DEMO_PASSWORD = "approver", env.str("DEMO_PASSWORD", default="tallyrun-demo")
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGOUT_REDIRECT_URL = "admin:login"

@@ -31,7 +31,7 @@ def _start(stack: contextlib.ExitStack) -> dict[str, str]:
     needed = {"TALLYRUN_TEST": "1", "SECRET_KEY": "only-for-tests", "BILL_RUN_SWEEP_SECONDS": "30"}
     folder = _test_folder(stack)
     if not {"DATABASE_URL", "MIGRATE_DATABASE_URL", "TEST_SUPERUSER_DATABASE_URL"} <= os.environ.keys():
-        stack.enter_context(local_services.postgres(folder, durable=False))
+        stack.enter_context(local_services.postgres(folder, durable=False, flags=("autovacuum=off",)))
         needed["DATABASE_URL"] = local_services.database_url(folder)
         needed["MIGRATE_DATABASE_URL"] = local_services.migrate_database_url(folder)
         needed["TEST_SUPERUSER_DATABASE_URL"] = local_services.superuser_database_url(folder)

@@ -114,7 +114,7 @@ class RatePlanCharge(BillingTermsModel):
 
     class Meta:
         ordering = ["subscription", "number"]
-        constraints = terms_constraints("charge")
+        constraints = (*terms_constraints("charge"),)
 
     def __str__(self) -> str:
         return f"{self.number} {self.name}"

@@ -87,7 +87,9 @@ def posting_trigger() -> pgtrigger.Trigger:
     """I1, I4, I10: what is posted adds up, is covered, and carries the next numbers of its sequence without a gap."""
     # A row whose id changes along the way has no old row to find, and is posted newly as well.
     # Not a join: transition tables have no statistics, and ten thousand rows would be compared pair by pair.
-    newly = "new_rows n WHERE n.status = 'Posted' AND n.id NOT IN (SELECT o.id FROM old_rows o WHERE o.status = 'Posted')"
+    newly = (
+        "new_rows n WHERE n.status = 'Posted' AND n.id NOT IN (SELECT o.id FROM old_rows o WHERE o.status = 'Posted')"
+    )
     return pgtrigger.Trigger(
         name="i4_i10_posting",
         level=pgtrigger.Statement,

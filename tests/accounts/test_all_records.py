@@ -170,7 +170,7 @@ class Inputs(HTMLParser):
         self.select: str | None = None
         self.textarea: str | None = None
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
         found = dict(attrs)
         self.inside |= tag == "form" and found.get("id") == self.form_id
         name, kind = found.get("name"), found.get("type", "text")
@@ -179,18 +179,18 @@ class Inputs(HTMLParser):
         if tag == "select":
             self.select = name
         elif tag == "option" and "selected" in found and self.select:
-            self.values.setdefault(self.select, []).append(found["value"])
+            self.values.setdefault(self.select, []).append(found["value"] or "")
         elif tag == "textarea":
             self.textarea = name
-            self.values[name] = [""]
+            self.values[str(name)] = [""]
         elif tag == "input" and name and is_sent(kind, "checked" in found):
             self.values.setdefault(name, []).append(found.get("value", "on" if kind == "checkbox" else ""))
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         self.inside &= tag != "form"
         self.textarea = None if tag == "textarea" else self.textarea
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if self.inside and self.textarea:
             # A browser drops the line break that follows the opening tag.
             self.values[self.textarea] = [self.values[self.textarea][0] + data.removeprefix("\n")]

@@ -18,18 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Model
 
 from accounts.clock import business_today
+from accounts.models import Account
 from config import local_services
 from config.database_roles import as_owner
+from config.seed_data.company import RESELLER
+from config.seed_data.history import REVIEW
 from invoicing.models import BillRun
 
+DEMO_RUN = "Demonstration run"
 HOST = "127.0.0.1"
 BOOT_SECONDS = 90.0
 # Everyone is asked at once and then killed: whatever is lost is taken up again from the database.
@@ -146,7 +148,8 @@ class Command(BaseCommand):
             with self._servers(), contextlib.ExitStack() as children:
                 self._prepare_database()
                 self._collect_static_files()
-                if not options["no_seed"] and _is_empty(get_user_model()):
+                seeds = settings.DEMO and not options["no_seed"]
+                if seeds and _lacks_run(REVIEW):
                     self._run_to_end(children, "seed", _manage("seed"))
                 web, others = _long_running(options["port"])
                 running = [web, *others]
@@ -156,7 +159,7 @@ class Command(BaseCommand):
                 self._wait_for_pages([web], options["port"])
                 for child in others:
                     child.start()
-                if options["with_demo_run"] and not options["no_seed"] and _is_empty(BillRun):
+                if options["with_demo_run"] and seeds and _lacks_run(DEMO_RUN):
                     self._run_to_end(children, "run", self._demo_run(), beside=running)
                 self._welcome(options["port"])
                 self._watch(running)
@@ -219,7 +222,22 @@ class Command(BaseCommand):
             raise CommandError(f"`{' '.join(command[1:])}` failed, see the lines marked “{name}” above.")
 
     def _demo_run(self) -> list[str]:
-        return _manage("bill_run", "--target-date", business_today().isoformat(), "--post", "--email")
+        # In the background: the worker that was just started does it, as it will every other run.
+        reseller = Account.objects.get(name=RESELLER).number
+        connections.close_all()
+        day = business_today().isoformat()
+        return _manage(
+            "bill_run",
+            "--name",
+            DEMO_RUN,
+            "--account",
+            reseller,
+            "--target-date",
+            day,
+            "--post",
+            "--email",
+            "--background",
+        )
 
     def _wait_for_pages(self, running: list[Child], port: int) -> None:
         deadline = time.monotonic() + BOOT_SECONDS
@@ -256,11 +274,11 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _is_empty(model: type[Model]) -> bool:
-    """Return whether the model's table has no row, and keep no connection open that servers would have to wait for."""
-    empty = not model._default_manager.exists()
+def _lacks_run(name: str) -> bool:
+    """Return whether no bill run has this name, and keep no connection open that servers would have to wait for."""
+    lacks = not BillRun.objects.filter(name=name).exists()
     connections.close_all()
-    return empty
+    return lacks
 
 
 def _require_free(port: int) -> None:
