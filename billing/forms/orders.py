@@ -71,6 +71,9 @@ class PlanOnOffer:
 class OrderForm(forms.Form):
     """What is sold to one account: plans, quantities, dates and term."""
 
+    # What is needed depends on what is chosen, which only the server knows.
+    use_required_attribute = False
+
     plans = forms.ModelMultipleChoiceField(
         ProductRatePlan.objects.none(),
         label="Rate plans",
@@ -133,12 +136,19 @@ class OrderForm(forms.Form):
     def plans_on_offer(self) -> list[PlanOnOffer]:
         """Return the plans with the inputs of their charges, as the page draws them."""
         chosen, currency = self.chosen_ids(), self.account.currency
+        self._mark_needed()
         found = []
         for plan in self.offered:
             charges = [self._inputs(charge, currency) for charge in plan.charges.all()]
             missing = [inputs.charge.name for inputs in charges if not inputs.prices]
             found.append(PlanOnOffer(plan, plan.pk in chosen, charges, missing))
         return found
+
+    def _mark_needed(self) -> None:
+        """Draw as needed what `clean` asks for; before the answers were checked it would be asked for in any case."""
+        assert self.errors is not None  # noqa: S101 - reading them is what checks the answers
+        for name, field in self.fields.items():
+            field.required = field.required or name == "term_months" or name.startswith(("quantity-", "day-"))
 
     def _inputs(self, charge: ProductRatePlanCharge, currency: str) -> ChargeInputs:
         quantity, day = f"quantity-{charge.pk}", f"day-{charge.pk}"
