@@ -32,8 +32,6 @@ def new_order(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _order_page(request, _form(None, account, request.GET), find=request.GET.get("find_plan", ""))
     form = _form(request.POST, account, request.POST)
-    if "find_again" in request.POST:
-        return _order_page(request, form, find=request.POST.get("find_plan", ""), quiet=True)
     if form.is_valid():
         try:
             order = create_order(
@@ -49,7 +47,7 @@ def new_order(request: HttpRequest) -> HttpResponse:
             form.add_error(None, str(error))
         else:
             return _created(request, order)
-    return _order_page(request, form, find=request.POST.get("find_plan", ""), status=422)
+    return _order_page(request, form, status=422)
 
 
 @require_GET
@@ -59,7 +57,7 @@ def plan_choices(request: HttpRequest) -> HttpResponse:
     if account is None or not is_fragment_request(request):
         return HttpResponseRedirect(f"{reverse('admin:billing_order_new')}?{request.GET.urlencode()}")
     form = _form(request.GET, account, request.GET)
-    context = {"form": form, "account": account, "quiet": True, "limit": PLANS_SHOWN}
+    context = {"form": form, "account": account, "limit": PLANS_SHOWN}
     return site.render(request, "billing/_plan_choices.html", context)
 
 
@@ -82,16 +80,13 @@ def _choose_account(request: HttpRequest, find: str) -> HttpResponse:
     return site.render(request, f"billing/{piece}.html", context)
 
 
-def _order_page(
-    request: HttpRequest, form: OrderForm, *, find: str = "", status: int = 200, quiet: bool = False
-) -> HttpResponse:
+def _order_page(request: HttpRequest, form: OrderForm, *, find: str = "", status: int = 200) -> HttpResponse:
     context: dict[str, Any] = {
         "title": "New order",
         "form": form,
         "account": form.account,
         "find_plan": find,
         "limit": PLANS_SHOWN,
-        "quiet": quiet,
         "request_key": new_request_key(),
     }
     response = site.render(request, "billing/new_order.html", context)
