@@ -75,7 +75,7 @@ def document_values(invoice: Invoice) -> dict[str, Any]:
         "seller": _seller(seller),
         "bill_to": _party(frozen["bill_to"], frozen["account"]),
         "sold_to": _party(frozen["sold_to"], frozen["account"]) if frozen.get("sold_to") else None,
-        "groups": _groups(items, digits),
+        "groups": _groups(items, frozen.get("charges") or _names(items), digits),
         "totals": {
             "net": f"{invoice.net:f}",
             "taxes": [],
@@ -166,22 +166,30 @@ def invoice_lines(invoice: Invoice) -> QuerySet[InvoiceItem]:
     )
 
 
-def _groups(items: list[InvoiceItem], digits: int) -> list[dict[str, Any]]:
-    groups: dict[int, dict[str, Any]] = {}
+def _names(items: list[InvoiceItem]) -> dict[str, list[str]]:
+    """Return subscription number, its name and the unit of each charge as they are now; posting freezes the same."""
+    return {
+        str(item.charge_id): [
+            item.charge.subscription.number,
+            item.charge.subscription.name or item.charge.rate_plan.name,
+            item.charge.unit,
+        ]
+        for item in items
+    }
+
+
+def _groups(items: list[InvoiceItem], names: dict[str, list[str]], digits: int) -> list[dict[str, Any]]:
+    groups: dict[str, dict[str, Any]] = {}
     for item in items:
-        subscription = item.charge.subscription
-        title = " · ".join(
-            part
-            for part in (f"Subscription {subscription.number}", subscription.name or item.charge.rate_plan.name)
-            if part
-        )
-        found = groups.setdefault(subscription.pk, {"title": title, "lines": [], "subtotal": 0})
-        found["lines"].append(_line(item))
+        number, name, unit = names[str(item.charge_id)]
+        title = f"Subscription {number} · {name}" if name else f"Subscription {number}"
+        found = groups.setdefault(number, {"title": title, "lines": [], "subtotal": 0})
+        found["lines"].append(_line(item, unit))
         found["subtotal"] += item.amount
     return [{**found, "subtotal": f"{found['subtotal']:.{digits}f}"} for found in groups.values()]
 
 
-def _line(item: InvoiceItem) -> dict[str, Any]:
+def _line(item: InvoiceItem, unit: str) -> dict[str, Any]:
     starts: date = item.period.lower
     ends: date = item.period.upper
     one_time = item.kind == "OneTime"
@@ -189,7 +197,7 @@ def _line(item: InvoiceItem) -> dict[str, Any]:
         "description": item.description,
         "period": None if one_time else [starts.isoformat(), ends.isoformat()],
         "quantity": None if item.quantity is None else f"{item.quantity:f}",
-        "unit": item.charge.unit,
+        "unit": unit,
         "unit_price": None if item.unit_price is None else f"{item.unit_price:f}",
         "amount": f"{item.amount:f}",
         "note": proration_note(item),

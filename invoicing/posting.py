@@ -34,7 +34,12 @@ UPDATE invoicing_invoice v SET
     template_version_id = tv.id,
     snapshot = jsonb_build_object(
         'account', jsonb_build_object('number', a.number, 'name', a.name, 'vat_id', a.vat_id, 'language', a.language, 'purchase_order', a.purchase_order),
-        'bill_to', to_jsonb(b) - 'id' - 'account_id', 'sold_to', to_jsonb(s) - 'id' - 'account_id', 'payment_term', t.name)
+        'bill_to', to_jsonb(b) - 'id' - 'account_id', 'sold_to', to_jsonb(s) - 'id' - 'account_id', 'payment_term', t.name,
+        'charges', (
+            SELECT jsonb_object_agg(c.id, jsonb_build_array(u.number, coalesce(nullif(u.name, ''), p.name), c.unit))
+            FROM invoicing_invoiceitem i JOIN billing_rateplancharge c ON c.id = i.charge_id
+            JOIN billing_subscription u ON u.id = c.subscription_id JOIN billing_rateplan p ON p.id = c.rate_plan_id
+            WHERE i.invoice_id = v.id))
 FROM numbered n, accounts_numbersequence q, accounts_account a, accounts_contact b, accounts_paymentterm t,
      accounts_invoicetemplate it, accounts_invoicetemplateversion tv, invoicing_invoice w LEFT JOIN LATERAL (
         SELECT c.* FROM accounts_account o JOIN accounts_contact c ON c.id = o.sold_to_id AND c.id <> w.bill_to_id WHERE o.id = w.account_id

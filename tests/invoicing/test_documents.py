@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import Account, Contact, InvoiceTemplate, PaymentTerm
 from accounts.services import NewContact, add_contact, choose_contacts
+from billing.models import RatePlan, RatePlanCharge, Subscription
 from invoicing import documents
 from invoicing.documents import document_values, draft_document, pdf_bytes, stored_document
 from invoicing.models import Invoice, InvoiceDocument
@@ -49,6 +50,9 @@ def change_everything(account):
     template.legal_name, template.address, template.colour, template.iban = "Other Seller", "Road 2", "#ff0000", ""
     template.footer = "All new"
     template.save()
+    Subscription.objects.update(name="Renamed")
+    RatePlan.objects.update(name="Another plan")
+    RatePlanCharge.objects.update(name="Another charge", unit="bushel")
 
 
 def test_a_draft_speaks_from_todays_rows():
