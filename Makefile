@@ -11,8 +11,9 @@ help:  ## show this list
 demo: .ready  ## start everything with a company's worth of data: http://127.0.0.1:8000
 	@TALLYRUN_DEMO=1 exec $(PYTHON) manage.py up --with-demo-run $(ARGS)
 
-test: .ready  ## run the tests (ARGS="-k name" chooses)
+test: .ready  ## run the tests, then the short attacks on running bill runs (ARGS="-k name" chooses among the tests)
 	@$(PYTHON) -m pytest -n 2 $(ARGS)
+	@[ -n "$(ARGS)" ] || $(PYTHON) -m pytest -m chaos tests/chaos
 
 lint: .ready  ## check style, types and import rules; report long functions and files
 	@failed=0; \

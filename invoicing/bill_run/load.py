@@ -49,8 +49,8 @@ WHERE a.id IN ({accounts}) ORDER BY a.id
 # charge without any segment comes as a row without one: pricing must see it to say that its price is missing.
 _SEGMENTS = """
 SELECT s.invoice_owner_id, c.id, c.number, c.name, s.id, s.contract_effective, s.invoice_separately, c.trigger_date, billed.day,
-       c.charge_type, c.charge_model, c.billing_timing, c.billing_period, c.list_price_base, c.billing_day_type, c.alignment,
-       g.id, g.number, g.effective_start, LEAST(g.effective_end, s.term_end), g.quantity, g.price
+       concat_ws(' ', c.charge_type, c.charge_model, c.billing_timing, c.list_price_base, c.billing_day_type, c.alignment, c.billing_period),
+       c.charge_model NOT IN ('FlatFee', 'PerUnit'), g.id, g.number, g.effective_start, LEAST(g.effective_end, s.term_end), g.quantity, g.price
 FROM billing_subscription s
 JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
 LEFT JOIN billing_chargesegment g ON g.charge_id = c.id
@@ -69,6 +69,7 @@ SELECT segment_id, up_to, price, price_format FROM billing_chargesegmenttier WHE
 
 _account_of = itemgetter(0)
 _charge_of = itemgetter(1)
+_TERMS, _HAS_TIERS, _SEGMENT_ID = 9, 10, 11  # columns of _SEGMENTS
 
 
 class LoadedAccount(NamedTuple):
@@ -94,7 +95,7 @@ def load_accounts(scope: int | list[int], *, target_date: date) -> list[LoadedAc
         account_rows = cursor.fetchall()
         cursor.execute(_SEGMENTS.format(accounts=accounts), values)
         segment_rows = cursor.fetchall()
-        tiered = [row[16] for row in segment_rows if row[10] not in ("FlatFee", "PerUnit")]
+        tiered = [row[_SEGMENT_ID] for row in segment_rows if row[_HAS_TIERS]]
         tiers = _load_tiers(cursor, tiered) if tiered else {}
     charges = {account_id: list(_charges(rows, tiers)) for account_id, rows in groupby(segment_rows, _account_of)}
     return [
@@ -111,11 +112,13 @@ def _charges(rows: Iterator[tuple[Any, ...]], tiers: dict[int, tuple[Tier, ...]]
     for _, segment_rows in groupby(rows, _charge_of):
         segments = []
         for row in segment_rows:
-            if row[16] is None:
-                continue
-            segments.append(Segment(row[16], row[17], row[18], row[19], row[20], row[21], tiers.get(row[16], ())))
+            segment_id = row[_SEGMENT_ID]
+            if segment_id is not None:
+                segments.append(
+                    Segment(segment_id, row[12], row[13], row[14], row[15], row[16], tiers.get(segment_id, ()))
+                )
         yield Charge(
-            row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], _terms(*row[9:16]), tuple(segments)
+            row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], _terms(row[_TERMS]), tuple(segments)
         )
 
 
@@ -128,9 +131,8 @@ def _load_tiers(cursor: Any, segment_ids: list[int]) -> dict[int, tuple[Tier, ..
 
 
 @lru_cache(maxsize=4096)
-def _terms(
-    charge_type: str, model: str, timing: str, period: str, base: str, day_type: str, alignment: str
-) -> ChargeTerms:
+def _terms(words: str) -> ChargeTerms:
+    charge_type, model, timing, base, day_type, alignment, period = words.split(" ")
     return ChargeTerms(
         ChargeType(charge_type),
         ChargeModel(model),

@@ -5,6 +5,7 @@ import os
 import statistics
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 # 1 is the full size; 0.1 gives a quick look.
 SCALE = float(os.environ.get("BENCH_SCALE", "1"))
@@ -24,6 +25,12 @@ def percentile(values: Iterable[float], percent: int) -> float:
     """Return the value that `percent` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process on this machine has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def emit(bench: str, fields: dict[str, object], targets: dict[str, tuple[str, float]]) -> None:

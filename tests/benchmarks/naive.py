@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from accounts.currencies import currency_digits
 from accounts.models import Account, InvoiceTemplate, NumberSequence
 from accounts.payment_terms import Term, due_date
 from billing.core import types
@@ -12,7 +13,6 @@ from billing.core.grouping import group
 from billing.core.pricing import price
 from billing.models import RatePlanCharge, Subscription
 from billing.queries import current_rules
-from invoicing.bill_run.load import _currency, _terms
 from invoicing.models import BillRun, BillRunAccount, Coverage, Invoice, InvoiceItem
 
 
@@ -33,7 +33,7 @@ def _bill_account(run: BillRun, account: Account, rules: types.Rules) -> int:
     owner = types.Account(
         account.pk,
         account.number,
-        _currency(account.currency),
+        types.Currency(account.currency, currency_digits(account.currency)),
         account.bill_cycle_day,
         account.bill_to_id,
         account.payment_term_id,
@@ -63,14 +63,14 @@ def _bill_account(run: BillRun, account: Account, rules: types.Rules) -> int:
 
 def _charge(charge: RatePlanCharge, subscription: Subscription) -> types.Charge:
     last = Coverage.objects.filter(charge=charge).order_by("-period__endswith").first()
-    terms = _terms(
-        charge.charge_type,
-        charge.charge_model,
-        charge.billing_timing,
-        charge.billing_period,
-        charge.list_price_base,
-        charge.billing_day_type,
-        charge.alignment,
+    terms = types.ChargeTerms(
+        types.ChargeType(charge.charge_type),
+        types.ChargeModel(charge.charge_model),
+        types.BillingTiming(charge.billing_timing),
+        types.BillingPeriod(charge.billing_period) if charge.billing_period else None,
+        types.ListPriceBase(charge.list_price_base),
+        types.BillingDayType(charge.billing_day_type),
+        types.Alignment(charge.alignment),
     )
     segments = tuple(
         types.Segment(s.pk, s.number, s.effective_start, s.effective_end, s.quantity, s.price)
