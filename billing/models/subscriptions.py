@@ -37,7 +37,11 @@ class Subscription(models.Model):
         Account, on_delete=models.PROTECT, related_name="subscriptions", help_text="Who uses it."
     )
     invoice_owner = models.ForeignKey(
-        Account, on_delete=models.PROTECT, related_name="invoiced_subscriptions", help_text="Who is billed for it."
+        Account,
+        on_delete=models.PROTECT,
+        db_index=False,
+        related_name="invoiced_subscriptions",
+        help_text="Who is billed for it.",
     )
     name = models.CharField(max_length=100, blank=True, validators=[SINGLE_LINE])
     status = models.CharField(max_length=17, choices=SubscriptionStatus, default=SubscriptionStatus.ACTIVE)

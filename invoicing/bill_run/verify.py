@@ -123,7 +123,7 @@ def audit(run_id: int | None = None) -> list[Violation]:
     with transaction.atomic(), connection.cursor() as cursor:
         if run_id is None or _invoices(run_id) >= _MANY_INVOICES:
             # The planner has not heard of rows just written and would look each of them up.
-            cursor.execute("SET LOCAL enable_nestloop = off")
+            cursor.execute("SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'")
         for check in CHECKS:
             scope = "true" if run_id is None else check.narrowed
             cursor.execute(

@@ -45,8 +45,8 @@ class Invoice(models.Model):
         related_name="+",
     )
     sequence_value = models.PositiveBigIntegerField(null=True, blank=True)
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="invoices")
-    bill_run = models.ForeignKey(BillRun, on_delete=models.PROTECT, related_name="invoices")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False, related_name="invoices")
+    bill_run = models.ForeignKey(BillRun, on_delete=models.PROTECT, db_index=False, related_name="invoices")
     currency = models.CharField(max_length=3)
     status = models.CharField(max_length=10, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
     invoice_date = models.DateField()

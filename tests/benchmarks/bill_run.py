@@ -96,7 +96,7 @@ def main() -> None:
             cpu = sum(report["cpu_seconds"] for report in reports)
             peaks.append(max(report["peak_mib"] - report["idle_mib"] for report in reports))
             chunks = rows.take(admin, run.pk)
-            figures = size_figures(admin, run)
+            figures = size_figures(admin, run) | phase_figures(admin, run)
             load.forget_bills(admin)
             busy = processor_seconds(app.info.backend_pid)
             copies.append(rows.put(app, chunks))
@@ -125,6 +125,8 @@ def main() -> None:
             "growth": median(one) / median(small),
             "peak_mb": max(peaks),
             "invoices_per_s": per_second,
+            "seconds": median(one),
+            "copy_seconds": median(copies),
             "accounts": ACCOUNTS,
             **figures,
         },
@@ -141,6 +143,17 @@ def naive_round(admin: psycopg.Connection) -> float:
     if naive.bill(run, account_ids) != NAIVE_ACCOUNTS:
         raise RuntimeError("The naive loop did not bill every account.")
     return time.perf_counter() - started
+
+
+def phase_figures(admin: psycopg.Connection, run: BillRun) -> dict[str, object]:
+    """Return the seconds before the first and after the last chunk: what a COPY does not do at all."""
+    row = admin.execute(
+        "SELECT extract(epoch FROM min(c.claimed_at) - r.started_at), extract(epoch FROM r.finished_at - max(c.finished_at))"
+        " FROM invoicing_billrun r JOIN invoicing_billrunchunk c ON c.run_id = r.id WHERE r.id = %s GROUP BY r.id",
+        [run.pk],
+    ).fetchone()
+    assert row is not None
+    return {"work_list_seconds": float(row[0]), "audit_seconds": float(row[1])}
 
 
 def size_figures(admin: psycopg.Connection, run: BillRun) -> dict[str, object]:
