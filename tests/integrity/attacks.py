@@ -13,7 +13,6 @@ class Attack:
 
     `backed_by` names guards that refuse it as well, so that it only succeeds once they are gone, too. A guard without
     `state` does not refuse but corrects: then `harm` is the question that must be answered with false.
-    `gap` says why the guard fails against this attack, which its test then expects.
     `as_owner`: the application's role may not even try (42501), so the owner attacks.
     """
 
@@ -23,7 +22,6 @@ class Attack:
     backed_by: tuple[str, ...] = ()
     harm: str = ""
     as_owner: bool = False
-    gap: str = ""
     label: str = field(default="", compare=False)
 
     @property
