@@ -26,7 +26,8 @@
     form.ariaBusy = "true";
   });
   on("pageshow", () => { all("form[aria-busy]").forEach((f) => (f.ariaBusy = null)); count(); fade(); });
-  on("htmx:afterSwap", (e) => { if (e.target.id == "dialog") show(e.target); fade(); });
+  // Not on afterSwap: htmx moves the focus to the safe choice while it settles, which would undo a Tab made before.
+  on("htmx:afterSettle", (e) => { if (e.target.id == "dialog") show(e.target); fade(); });
   on("keydown", (e) => {
     const typing = e.target.closest("input,select,textarea"), held = e.ctrlKey || e.metaKey;
     const step = { ArrowDown: 1, ArrowUp: -1 }[e.key], key = held || !typing ? e.key : "";
