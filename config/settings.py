@@ -311,6 +311,8 @@ CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 BILL_RUN_CHUNK_ACCOUNTS = env.int("BILL_RUN_CHUNK_ACCOUNTS", default=2_000)
 BILL_RUN_ATTEMPTS = env.int("BILL_RUN_ATTEMPTS", default=3)
+# Chunks that one worker process has in hand at once: while PostgreSQL stores one, Python prices the next.
+BILL_RUN_STREAMS = env.int("BILL_RUN_STREAMS", default=2)
 # How many workers are woken for a run; more find nothing to do.
 BILL_RUN_WORKERS = env.int("BILL_RUN_WORKERS", default=2)
 BILL_RUN_SWEEP_SECONDS = env.int("BILL_RUN_SWEEP_SECONDS", default=30)

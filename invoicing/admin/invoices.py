@@ -24,6 +24,7 @@ from invoicing.models import (
     Invoice,
     InvoiceDelivery,
     InvoiceDocument,
+    InvoicedTotal,
     InvoiceItem,
     InvoiceStatus,
 )
@@ -172,6 +173,15 @@ class CoverageAdmin(KeptAsWritten):
     list_display = ("charge", "period", "kind", "item")
     list_select_related = ("charge", "item")
     search_fields = ("charge__number__startswith",)
+
+
+@register(InvoicedTotal, site=site)
+class InvoicedTotalAdmin(KeptAsWritten):
+    """What each posting added to the invoiced total of a month."""
+
+    list_display = ("month", "currency", "invoices", "total")
+    search_fields = ("currency",)
+    money_fields = ("total",)
 
 
 @register(InvoiceDocument, site=site)

@@ -1,6 +1,5 @@
 """Claiming a chunk so that one worker at a time bills it, and a dead worker's claim frees itself (D7, I7)."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -40,27 +39,10 @@ def claimed_chunk(run_id: int) -> Iterator[Claim | None]:
     """
     claim = _claim(run_id)
     try:
-        with _garbage_collector_at_rest():
-            yield claim
+        yield claim
     finally:
         if claim is not None:
             _unlock(CHUNK_LOCK, claim.chunk_id)
-
-
-@contextmanager
-def _garbage_collector_at_rest() -> Iterator[None]:
-    """Pause the search for reference cycles while a chunk is worked on.
-
-    A chunk is a hundred thousand small tuples without a cycle among them; looking through them over and over would
-    take a third of a worker's time. Reference counting frees them all the same.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _claim(run_id: int) -> Claim | None:

@@ -50,7 +50,7 @@ WHERE a.id IN ({accounts}) ORDER BY a.id
 _SEGMENTS = """
 SELECT s.invoice_owner_id, c.id, c.number, c.name, s.id, s.contract_effective, s.invoice_separately, c.trigger_date, billed.day,
        concat_ws(' ', c.charge_type, c.charge_model, c.billing_timing, c.list_price_base, c.billing_day_type, c.alignment, c.billing_period),
-       c.charge_model NOT IN ('FlatFee', 'PerUnit'), g.id, g.number, g.effective_start, LEAST(g.effective_end, s.term_end), g.quantity, g.price
+       g.id, g.number, g.effective_start, LEAST(g.effective_end, s.term_end), g.quantity, g.price
 FROM billing_subscription s
 JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
 LEFT JOIN billing_chargesegment g ON g.charge_id = c.id
@@ -69,7 +69,8 @@ SELECT segment_id, up_to, price, price_format FROM billing_chargesegmenttier WHE
 
 _account_of = itemgetter(0)
 _charge_of = itemgetter(1)
-_TERMS, _HAS_TIERS, _SEGMENT_ID = 9, 10, 11  # columns of _SEGMENTS
+_TERMS, _SEGMENT_ID = 9, 10  # columns of _SEGMENTS: those before are a Charge's, those after a Segment's
+_UNTIERED = (ChargeModel.FLAT_FEE, ChargeModel.PER_UNIT)
 
 
 class LoadedAccount(NamedTuple):
@@ -95,7 +96,7 @@ def load_accounts(scope: int | list[int], *, target_date: date) -> list[LoadedAc
         account_rows = cursor.fetchall()
         cursor.execute(_SEGMENTS.format(accounts=accounts), values)
         segment_rows = cursor.fetchall()
-        tiered = [row[_SEGMENT_ID] for row in segment_rows if row[_HAS_TIERS]]
+        tiered = [row[_SEGMENT_ID] for row in segment_rows if _terms(row[_TERMS]).charge_model not in _UNTIERED]
         tiers = _load_tiers(cursor, tiered) if tiered else {}
     charges = {account_id: list(_charges(rows, tiers)) for account_id, rows in groupby(segment_rows, _account_of)}
     return [
@@ -114,12 +115,8 @@ def _charges(rows: Iterator[tuple[Any, ...]], tiers: dict[int, tuple[Tier, ...]]
         for row in segment_rows:
             segment_id = row[_SEGMENT_ID]
             if segment_id is not None:
-                segments.append(
-                    Segment(segment_id, row[12], row[13], row[14], row[15], row[16], tiers.get(segment_id, ()))
-                )
-        yield Charge(
-            row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], _terms(row[_TERMS]), tuple(segments)
-        )
+                segments.append(Segment._make((*row[_SEGMENT_ID:], tiers.get(segment_id, ()))))
+        yield Charge._make((*row[1:_TERMS], _terms(row[_TERMS]), tuple(segments)))
 
 
 def _load_tiers(cursor: Any, segment_ids: list[int]) -> dict[int, tuple[Tier, ...]]:

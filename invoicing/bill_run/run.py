@@ -30,6 +30,7 @@ from invoicing.bill_run.claim import Claim, claimed_chunk, finishing, halve, par
 from invoicing.bill_run.due import claim_slot, due_schedules
 from invoicing.bill_run.load import LoadedAccount, load_accounts, lock_accounts
 from invoicing.bill_run.select import fill_work_list, nothing_due_message
+from invoicing.bill_run.streams import in_streams
 from invoicing.bill_run.verify import audit
 from invoicing.bill_run.write import DraftInvoice, Outcome, finish_chunk, write_drafts, write_outcomes
 from invoicing.delivery import queue_run
@@ -141,10 +142,18 @@ def work(run_id: int, *, seconds: float) -> bool:
         current_rules(),
     )
     deadline = time.monotonic() + seconds
+    waiting = run.chunks.filter(state=ChunkState.PENDING).count()
+    more = in_streams(min(settings.BILL_RUN_STREAMS, max(waiting, 1)), lambda: _bill_chunks(terms, deadline))
+    if not more:
+        finish(run_id)
+    return more
+
+
+def _bill_chunks(terms: Terms, deadline: float) -> bool:
+    """Bill chunk after chunk; return False when none is free, True when the time is up."""
     while time.monotonic() < deadline:
-        with claimed_chunk(run_id) as claim:
+        with claimed_chunk(terms.run_id) as claim:
             if claim is None:
-                finish(run_id)
                 return False
             _bill_or_isolate(claim, terms)
     return True

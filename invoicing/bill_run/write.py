@@ -17,7 +17,7 @@ from billing.core.grouping import GroupingKey
 from billing.core.types import Draft, LineKind, Period
 
 _ZERO = Decimal(0)
-_BLOCK = 1000  # rows a COPY block; large enough for few calls, small enough to let the server work meanwhile
+_BLOCK = 250  # rows a COPY block; large enough for few calls, small enough to let the server begin at once
 
 INVOICE_COLUMNS = (
     "id, reference, account_id, bill_run_id, currency, status, invoice_date, due_date, bill_to_id, payment_term_id,"

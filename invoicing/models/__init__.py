@@ -13,6 +13,7 @@ from invoicing.models.bill_runs import (
 from invoicing.models.delivery import DeliveryState, InvoiceDelivery
 from invoicing.models.documents import InvoiceDocument
 from invoicing.models.invoices import Coverage, Invoice, InvoiceItem, InvoiceStatus
+from invoicing.models.totals import InvoicedTotal
 
 __all__ = [
     "AccountOutcome",
@@ -30,4 +31,5 @@ __all__ = [
     "InvoiceDocument",
     "InvoiceItem",
     "InvoiceStatus",
+    "InvoicedTotal",
 ]

@@ -220,9 +220,15 @@ class AccountOutcome(models.TextChoices):
 
 
 class BillRunAccount(models.Model):
-    """What a run did for one account: its place in the queue and, in the end, its outcome (I6, I13)."""
+    """What a run did for one account: its place in the queue and, in the end, its outcome (I6, I13).
 
-    run = models.ForeignKey(BillRun, on_delete=models.CASCADE, db_index=False, related_name="account_outcomes")
+    The rows are inserted by a statement of the very run that they name, so the database need not look it up again
+    for each of them.
+    """
+
+    run = models.ForeignKey(
+        BillRun, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="account_outcomes"
+    )
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
     chunk = models.ForeignKey(BillRunChunk, null=True, on_delete=models.CASCADE, related_name="account_rows")
     outcome = models.CharField(max_length=10, choices=AccountOutcome, default=AccountOutcome.PENDING)

@@ -83,13 +83,32 @@ def invoice_kept_trigger() -> pgtrigger.Trigger:
     )
 
 
+# A row whose id changes along the way has no old row to find, and is posted newly as well.
+# Not a join: transition tables have no statistics, and ten thousand rows would be compared pair by pair.
+_NEWLY_POSTED = (
+    "new_rows n WHERE n.status = 'Posted' AND n.id NOT IN (SELECT o.id FROM old_rows o WHERE o.status = 'Posted')"
+)
+
+
+def totals_trigger() -> pgtrigger.Trigger:
+    """I4: what is posted is added to the invoiced totals in the same transaction."""
+    return pgtrigger.Trigger(
+        name="i4_invoiced_totals",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=pgtrigger.Update,
+        referencing=Referencing(old="old_rows", new="new_rows"),
+        func=f"""
+        INSERT INTO invoicing_invoicedtotal (month, currency, invoices, total)
+        SELECT date_trunc('month', n.invoice_date)::date, n.currency, count(*), sum(n.total) FROM {_NEWLY_POSTED} GROUP BY 1, 2;
+        RETURN NULL;
+        """,
+    )
+
+
 def posting_trigger() -> pgtrigger.Trigger:
     """I1, I4, I10: what is posted adds up, is covered, and carries the next numbers of its sequence without a gap."""
-    # A row whose id changes along the way has no old row to find, and is posted newly as well.
-    # Not a join: transition tables have no statistics, and ten thousand rows would be compared pair by pair.
-    newly = (
-        "new_rows n WHERE n.status = 'Posted' AND n.id NOT IN (SELECT o.id FROM old_rows o WHERE o.status = 'Posted')"
-    )
+    newly = _NEWLY_POSTED
     return pgtrigger.Trigger(
         name="i4_i10_posting",
         level=pgtrigger.Statement,

@@ -157,6 +157,7 @@ class Invoice(models.Model):
         triggers = [
             *guards.invoice_state_triggers(),
             guards.posting_trigger(),
+            guards.totals_trigger(),
             guards.invoice_frozen_trigger(),
             guards.invoice_kept_trigger(),
             untruncatable("i3_invoice_no_truncate"),

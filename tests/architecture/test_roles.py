@@ -108,6 +108,7 @@ invoicing_coverage                  all     onward  nobody     all     nobody  a
 invoicing_invoice                   all     all     nobody     all     nobody  all     all
 invoicing_invoicedelivery           all     onward  nobody     all     nobody  all     all
 invoicing_invoicedocument           all     onward  nobody     all     nobody  all     all
+invoicing_invoicedtotal             all     onward  nobody     all     nobody  all     all
 invoicing_invoiceitem               all     onward  nobody     all     nobody  all     all
 """
 
@@ -234,6 +235,7 @@ invoicing_billrunschedule_delete L 403 403 403 ok
 invoicing_coverage_change   L 403 403 403 403
 invoicing_invoiceitem_change L 403 403 403 403
 invoicing_invoicedocument_change L 403 403 403 403
+invoicing_invoicedtotal_change L 403 403 403 403
 auth_user_change            L 403 403 403 ok
 auth_user_add               L 403 403 403 ok
 auth_user_password_change   L 403 403 403 ok

@@ -64,6 +64,10 @@ INSERT INTO invoicing_billrunaccount (run_id, account_id, outcome, invoices, ite
 SELECT %(runs)s, account_id, 'Billed', 1, 3, '', 'Billed 3 items on 1 invoice.', '' FROM invoicing_invoice WHERE bill_run_id = %(runs)s
 ON CONFLICT DO NOTHING
 """
+_TOTALS = """
+INSERT INTO invoicing_invoicedtotal (month, currency, invoices, total)
+SELECT date_trunc('month', invoice_date)::date, currency, count(*), sum(total) FROM invoicing_invoice WHERE status = 'Posted' GROUP BY bill_run_id, 1, 2
+"""
 _SERIAL = ("invoicing_billrun", "invoicing_invoice", "invoicing_invoiceitem")
 
 
@@ -77,8 +81,10 @@ def fill(admin: psycopg.Connection) -> None:
         "accounts": ACCOUNTS,
         "today": load.INVOICE_DATE,
     }
-    for statement in (_RUNS, _INVOICES, _ITEMS, _OUTCOMES):
-        admin.execute(psycopg.ClientCursor(admin).mogrify(statement, values) if statement is not _ITEMS else statement)
+    for statement in (_RUNS, _INVOICES, _OUTCOMES):
+        admin.execute(psycopg.ClientCursor(admin).mogrify(statement, values))
+    for statement in (_ITEMS, _TOTALS):
+        admin.execute(statement)
     for table in _SERIAL:
         admin.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")
     admin.execute("VACUUM (ANALYZE)")

@@ -142,6 +142,7 @@ POSTED_IS_FROZEN = [
         as_owner=True,
     ),
     Attack("i1_coverage_no_truncate", "TRUNCATE invoicing_coverage", as_owner=True),
+    Attack("i4_invoiced_total_no_truncate", "TRUNCATE invoicing_invoicedtotal", as_owner=True),
     Attack("i18_document_no_truncate", "TRUNCATE invoicing_invoicedocument", as_owner=True),
 ]
 
@@ -226,6 +227,11 @@ DOCUMENTS_AND_MAIL = [
     Attack("i18_template_version_once", "INSERT INTO accounts_invoicetemplateversion (template_id, version, content, created_at) VALUES (1001, 1, '{}', now())", UNIQUE),
     Attack("i18_template_version_frozen", "UPDATE accounts_invoicetemplateversion SET content = '{}' WHERE template_id = 1001", label="changed"),
     Attack("i18_template_version_frozen", "DELETE FROM accounts_invoicetemplateversion WHERE template_id = 1001", label="removed"),
+    Attack("i4_invoiced_totals", post(1002, 2), None, harm="SELECT (SELECT sum(total) FROM invoicing_invoicedtotal) IS DISTINCT FROM (SELECT sum(total) FROM invoicing_invoice WHERE status = 'Posted')"),
+    Attack("i4_invoiced_total_kept", "UPDATE invoicing_invoicedtotal SET total = total + 1"),
+    Attack("i4_invoiced_total_kept", "DELETE FROM invoicing_invoicedtotal", label="removed"),
+    Attack("i4_invoiced_total_sane", "INSERT INTO invoicing_invoicedtotal (month, currency, invoices, total) VALUES ('2026-02-02', 'EUR', 1, 1)", label="not a month"),
+    Attack("i4_invoiced_total_sane", "INSERT INTO invoicing_invoicedtotal (month, currency, invoices, total) VALUES ('2026-02-01', 'EUR', 1, 'NaN')", label="not a number"),
     Attack("i18_template_next_version", _set("accounts_invoicetemplate", "footer = 'New', version = 7"), None, harm="SELECT version <> 2 FROM accounts_invoicetemplate WHERE id = 1001"),
     Attack("i18_template_keep_version", _set("accounts_invoicetemplate", "footer = 'New'"), None, harm="SELECT NOT EXISTS (SELECT FROM accounts_invoicetemplateversion WHERE template_id = 1001 AND version = 2 AND content->>'footer' = 'New')"),
 ]  # fmt: skip
