@@ -38,9 +38,16 @@ WITH in_scope AS MATERIALIZED (
 )
 INSERT INTO invoicing_billrunaccount (run_id, account_id, chunk_id, outcome, invoices, items, code, message, hint)
 SELECT %(run)s, n.id, p.id, CASE WHEN p.id IS NULL THEN 'NothingDue' ELSE 'Pending' END, 0, 0,
-    CASE WHEN p.id IS NULL THEN 'nothing_due' ELSE '' END, CASE WHEN p.id IS NULL THEN %(message)s ELSE '' END, ''
-FROM numbered n LEFT JOIN parts p USING (part) ORDER BY n.id
+    CASE WHEN p.id IS NOT NULL THEN '' WHEN last.number IS NULL THEN 'nothing_due' ELSE 'billed_by_other_run' END,
+    CASE WHEN p.id IS NULL THEN concat_ws(' ', %(message)s, last.number || %(waits)s) ELSE '' END, ''
+FROM numbered n LEFT JOIN parts p USING (part) LEFT JOIN LATERAL (
+    SELECT r.number FROM (
+        SELECT v.bill_run_id, v.status FROM invoicing_invoice v WHERE v.account_id = n.id ORDER BY v.id DESC LIMIT 1
+    ) v JOIN invoicing_billrun r ON r.id = v.bill_run_id WHERE v.status = 'Draft' AND p.id IS NULL
+) last ON true ORDER BY n.id
 """
+# An operator who repeats a run wonders first of all whether the drafts of the one before are the reason.
+_WAITS = " has billed it; its draft waits to be posted."
 
 _SCOPES = {
     BillRunScope.ALL: "true",
@@ -61,6 +68,7 @@ def fill_work_list(run: BillRun, *, chunk_accounts: int) -> int:
         "cycle_day": run.bill_cycle_day,
         "size": chunk_accounts,
         "message": nothing_due_message(run.target_date),
+        "waits": _WAITS,
     }
     with connection.cursor() as cursor:
         cursor.execute(_FILL.format(scope=_SCOPES[BillRunScope(run.scope)]), values)

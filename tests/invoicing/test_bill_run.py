@@ -16,6 +16,7 @@ from billing.queries import current_rules
 from invoicing.bill_run import run as engine
 from invoicing.bill_run.verify import audit
 from invoicing.models import BillRunStatus, Invoice, InvoiceItem
+from invoicing.posting import post_run
 from tests import factories as make
 from tests.factories import bill, day
 from tests.invoicing.facts import billed, crowd, customer, forget_drafts, in_threads, outcome, outcomes
@@ -54,10 +55,13 @@ def test_second_run_bills_nothing(four_customers):
 
 
 def test_second_run_says_why_nothing_was_billed(four_customers):
-    bill("2026-03-31")
+    first = bill("2026-03-31")
     word, code, message, _ = outcome(bill("2026-03-31"), four_customers[0])
-    assert (word, code) == ("NothingDue", "nothing_due")
-    assert "Nothing is due by 2026-03-31." in message
+    assert (word, code) == ("NothingDue", "billed_by_other_run")
+    assert message == f"Nothing is due by 2026-03-31. {first.number} has billed it; its draft waits to be posted."
+    post_run(first.pk, user_id=None)
+    word, code, message, _ = outcome(bill("2026-03-31"), four_customers[0])
+    assert (word, code, message) == ("NothingDue", "nothing_due", "Nothing is due by 2026-03-31.")
 
 
 def test_the_run_that_comes_second_names_the_run_that_was_first(four_customers):
