@@ -1,15 +1,31 @@
 """Reads of billing tables that other code shares."""
 
-from billing.core.types import DaysInMonth, ProrationUnit, Rules
+from billing.core.types import DaysInMonth, PartialMonths, ProrationUnit, RecurringStyle, Rules
 from billing.models import BillingRules
 
 
 def current_rules() -> Rules:
     """Return the tenant's billing rules as the pricing core takes them."""
     rules = BillingRules.objects.get(pk=1)
-    return Rules(DaysInMonth(rules.days_in_month), ProrationUnit(rules.proration_unit), rules.prorate_partial_periods)
+    return Rules(
+        DaysInMonth(rules.days_in_month),
+        ProrationUnit(rules.proration_unit),
+        rules.prorate_partial_periods,
+        PartialMonths(rules.partial_months),
+        rules.bill_partial_weeks,
+        rules.credit_one_time,
+        RecurringStyle(rules.recurring_style),
+        rules.bill_past_term_end,
+        rules.bill_to_term_end_when_auto_renew,
+    )
 
 
 def auto_post_allowed() -> bool:
     """Tell whether the tenant lets bill runs post without review."""
     return BillingRules.objects.values_list("allow_auto_post", flat=True).get(pk=1)
+
+
+def bill_run_defaults() -> dict[str, bool]:
+    """Return what a new bill run does unless the operator says otherwise: `auto_renew` and `auto_post`."""
+    renew, post = BillingRules.objects.values_list("auto_renew_default", "auto_post_default").get(pk=1)
+    return {"auto_renew": renew, "auto_post": post}

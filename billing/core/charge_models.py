@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from typing import NamedTuple, assert_never
 
 from billing.core.derivation import number_text
 from billing.core.money import EXACT
+from billing.core.periods import DAYS_IN_WEEK, Grid, MonthCycle
 from billing.core.tiers import AboveTiersError, Step, TierOrderError, tiered_steps, volume_step
-from billing.core.types import ChargeModel, ListPriceBase, PriceFormat, Segment
+from billing.core.types import BillingPeriod, ChargeModel, ChargeTerms, ListPriceBase, PriceFormat, Segment
 
 
 class Rate(NamedTuple):
@@ -32,20 +34,78 @@ class UnpriceableError(ValueError):
         self.hint = hint
 
 
-def base_months(base: ListPriceBase, period_months: int) -> int:
-    """Return the months a list price is for; `period_months` divided by it scales the price to a billing period."""
+class Factor(NamedTuple):
+    """What a list price is multiplied by for a billing period: its length ÷ that of the list price base.
+
+    Both count in the same unit: months, or `"w"` weeks, or `"d"` days.
+    """
+
+    length: int
+    base: int
+    unit: str
+
+
+def price_factor(terms: ChargeTerms, grid: Grid, term_months: tuple[int, int] | None = None) -> Factor:
+    """Return how the list price scales to a period of `grid` (domain.md 2.2).
+
+    `term_months` (numerator, denominator) is the length of a subscription term that is not made of whole months. Raises
+    `UnpriceableError` where list price base and billing period have no unit in common.
+    """
+    if isinstance(grid, MonthCycle):
+        return _month_factor(grid.months, base_months(terms.list_price_base, terms.price_base_months, grid.months))
+    base = terms.list_price_base
+    weeks = terms.billing_period in (BillingPeriod.WEEK, BillingPeriod.SPECIFIC_WEEKS)
+    length, unit = (grid.days // DAYS_IN_WEEK, "w") if weeks else (grid.days, "d")
+    if base is ListPriceBase.PER_BILLING_PERIOD:
+        return Factor(length, length, unit)
+    if base is ListPriceBase.PER_WEEK:
+        return Factor(length, 1 if weeks else DAYS_IN_WEEK, unit)
+    if term_months is None:
+        raise _unfit_base()
+    months, divisor = term_months
+    return Factor(months, divisor * base_months(base, terms.price_base_months, 0), "")
+
+
+def base_months(base: ListPriceBase, price_base_months: int, period_months: int) -> int:
+    """Return the months a list price is for; `price_base_months` are those of “per specific months”."""
     if base is ListPriceBase.PER_BILLING_PERIOD:
         return period_months
     if base is ListPriceBase.PER_MONTH:
         return 1
     if base is ListPriceBase.PER_YEAR:
         return 12
+    if base is ListPriceBase.PER_SPECIFIC_MONTHS:
+        if price_base_months < 1:
+            raise UnpriceableError(
+                "missing_price_base",
+                "has no number of months that its list price is for",
+                "Enter the months of its list price base",
+            )
+        return price_base_months
+    if base is ListPriceBase.PER_WEEK:
+        raise _unfit_base()
     assert_never(base)
+
+
+@cache
+def _month_factor(length: int, base: int) -> Factor:
+    return Factor(length, base, "")
+
+
+def _unfit_base() -> UnpriceableError:
+    return UnpriceableError(
+        "list_price_base_does_not_fit",
+        "has a list price base that cannot be counted in its billing period",
+        "Choose a list price base of weeks for weekly periods and of months for monthly ones",
+    )
 
 
 def rate_of(model: ChargeModel, segment: Segment) -> Rate:
     """Return what the segment costs per list price base; raise `UnpriceableError` when its terms are incomplete."""
-    return _MODELS[model](segment)
+    price_by = _MODELS.get(model)
+    if price_by is None:
+        raise UnpriceableError("model_does_not_fit", "has a charge model for usage", "Choose another charge model")
+    return price_by(segment)
 
 
 def _flat_fee(segment: Segment) -> Rate:

@@ -11,13 +11,24 @@ A derivation is JSON without free text; numbers with digits after the point are 
           marks a price that is charged once, whatever the units
     n     number of the first tier in t; absent when 1                    volume
     f     [months per billing period, months per list price base]         recurring
+    u     unit of f where it is not months: "w" weeks, "d" days           recurring
     part  months covered, [full, days, of days, …], absent when the       recurring
-          period is charged in full
+          period is charged in full; [0] when the rules skip it
     of    months of the period the part belongs to, same form, absent     recurring
           when it is a full billing period
+    day   [days covered, days of the period], instead of part and of      recurring
+          where proration counts days throughout
     r     decimal digits the amount was rounded to, half-up
 
     amount = rate × f[0] ÷ f[1] × part ÷ of      rate = p | p × q | Σ t      rounded once, at the end
+           = rate × f[0] ÷ f[1] × day[0] ÷ day[1]
+
+A credit has instead of all but v, s and r one member:
+
+    credit  {item, billed, kept}: the item whose days are given back, what is billed for them at present, and the
+            derivations of the days it keeps (absent when it keeps none)
+
+    amount = Σ kept − billed
 """
 
 import json
@@ -28,7 +39,6 @@ from functools import lru_cache
 from typing import Any
 
 from billing.core.money import round_quotient
-from billing.core.proration import Share
 from billing.core.types import ChargeModel, Currency, PriceFormat
 
 VERSION = 1
@@ -42,11 +52,6 @@ def number_text(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def share_text(share: Share) -> str:
-    """Return a share of months as a JSON list: full months, then days and days of the month for each part month."""
-    return "[" + ",".join(map(str, (share.full_months, *(n for part in share.part_months for n in part)))) + "]"
-
-
 def amount_of(derivation: str | Mapping[str, Any], currency: Currency) -> Decimal:
     """Return the amount a derivation (JSON text or its values) adds up to, computed afresh from nothing but itself."""
     values = json.loads(derivation) if isinstance(derivation, str) else derivation
@@ -54,12 +59,18 @@ def amount_of(derivation: str | Mapping[str, Any], currency: Currency) -> Decima
         raise ValueError(f"Derivations of version {values['v']} are not known.")
     if values["r"] != currency.digits:
         raise ValueError(f"Rounded to {values['r']} digits, but {currency.code} has {currency.digits}.")
-    amount = _rate(values)
+    if "credit" in values:
+        kept = sum((Fraction(amount_of(days, currency)) for days in values["credit"].get("kept", [])), Fraction(0))
+        amount = kept - Fraction(values["credit"]["billed"])
+    else:
+        amount = _rate(values)
     if "f" in values:
         months, base = values["f"]
         amount *= Fraction(months, base)
         if "part" in values:
             amount *= _months(values["part"]) / _months(values.get("of", [months]))
+        elif "day" in values:
+            amount *= Fraction(*values["day"])
     return round_quotient(Decimal(amount.numerator), amount.denominator, currency)
 
 

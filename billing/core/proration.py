@@ -1,19 +1,24 @@
-"""How much of a period a run of days is, exactly: full billing months first, then days of a billing month.
+"""How much of a period a run of days is, exactly: full billing months first, then days, or days throughout.
 
     billing months   12-15        01-15        02-15        03-15        04-15
                        |------------|------------|------------|------------|
     covered                   [5 of 31 .. 1 full month .. 10 of 28)
 
-Billing months run from billing day to billing day, so a month has as many days as lie between the two (domain.md 3.2,
-actual days, month first). The shares of two adjoining runs add up to the share of both.
+Billing months run from billing day to billing day. With actual days a month has as many days as lie between the two,
+and the shares of two adjoining runs add up to the share of both. The two 30-day rules take every month for 30 days; the
+strict one also counts the last day of a month as the 30th, so that the 31st adds nothing and February's end adds up to
+three (domain.md 3.2).
 """
 
 from datetime import date
 from math import prod
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from billing.core.periods import date_in_month, month_number
-from billing.core.types import Period
+from billing.core.periods import Cycle, MonthCycle, date_in_month, grid_on, month_number, natural_period
+from billing.core.types import DaysInMonth, Period, ProrationUnit, Rules
+
+DAYS_IN_MONTH: Final = 30
+"""What both 30-day rules take a month for."""
 
 
 class Share(NamedTuple):
@@ -30,27 +35,89 @@ class Share(NamedTuple):
         return numerator + sum(days * denominator // of_days for days, of_days in self.part_months), denominator
 
 
-def months_covered(period: Period, *, billing_day: int) -> Share:
+class Portion(NamedTuple):
+    """The part of a period's price that some of its days cost, as a fraction, with its members of the derivation."""
+
+    numerator: int
+    denominator: int
+    working: str
+
+
+NOTHING: Final = Portion(0, 1, ',"part":[0]')
+"""The portion of days that the rules leave unbilled."""
+
+
+def portion_of(part: Period, whole: Period | None, cycle: Cycle, rules: Rules) -> Portion:
+    """Return what `part` of one period costs: of `whole` where those days bear the full price, else of a full period.
+
+    Periods of one month are the same in both proration units; weeks and days know only days.
+    """
+    grid = grid_on(cycle, part.start)
+    rule = rules.days_in_month
+    if not isinstance(grid, MonthCycle):
+        return _of_days((part.end - part.start).days, grid.days if whole is None else (whole.end - whole.start).days)
+    if rules.proration_unit is ProrationUnit.DAY and grid.months > 1:
+        of_days = _days_of_full_period(part, grid, rule) if whole is None else days_covered(whole, rule)
+        return _of_days(days_covered(part, rule), of_days)
+    share = months_covered(part, billing_day=grid.day, days_in_month=rule)
+    numerator, denominator = share.fraction
+    if whole is None:
+        return Portion(numerator, denominator * grid.months, f',"part":{share_text(share)}')
+    of = months_covered(whole, billing_day=grid.day, days_in_month=rule)
+    of_numerator, of_denominator = of.fraction
+    working = f',"part":{share_text(share)},"of":{share_text(of)}'
+    return Portion(numerator * of_denominator, denominator * of_numerator, working)
+
+
+def months_covered(period: Period, *, billing_day: int, days_in_month: DaysInMonth = DaysInMonth.ACTUAL) -> Share:
     """Return the billing months the period covers, with the month grid on `billing_day` (31 is the month's end)."""
-    first, skipped, first_days = _place(period.start, billing_day)
-    last, served, last_days = _place(period.end, billing_day)
+    actual = days_in_month is DaysInMonth.ACTUAL
+    first, first_opening, first_closing = _month_around(period.start, billing_day)
+    last, last_opening, last_closing = _month_around(period.end, billing_day)
     if first == last:
-        return Share(0, ((served - skipped, first_days),))
+        of_days = (first_closing - first_opening).days if actual else DAYS_IN_MONTH
+        return Share(0, ((days_covered(period, days_in_month), of_days),))
     part_months = []
     full_months = last - first
-    if skipped:
+    if first_opening < period.start:
         full_months -= 1
-        part_months.append((first_days - skipped, first_days))
-    if served:
-        part_months.append((served, last_days))
+        of_days = (first_closing - first_opening).days if actual else DAYS_IN_MONTH
+        part_months.append((days_covered(Period(period.start, first_closing), days_in_month), of_days))
+    if last_opening < period.end:
+        of_days = (last_closing - last_opening).days if actual else DAYS_IN_MONTH
+        part_months.append((days_covered(Period(last_opening, period.end), days_in_month), of_days))
     return Share(full_months, tuple(part_months))
 
 
-def _place(day: date, billing_day: int) -> tuple[int, int, int]:
-    """Return the number of the billing month the day lies in, the days of it before that day, and all its days."""
+def days_covered(period: Period, days_in_month: DaysInMonth) -> int:
+    """Return the days of the period, counted as the rule says: the strict one counts a month's last day as the 30th."""
+    if days_in_month is not DaysInMonth.ASSUME_30_STRICT:
+        return (period.end - period.start).days
+    # From a month's first day on, the next first day is 30 days later; before it, days count as the calendar does.
+    months = month_number(period.end) - month_number(period.start)
+    return DAYS_IN_MONTH * months + period.end.day - period.start.day
+
+
+def share_text(share: Share) -> str:
+    """Return a share of months as a JSON list: full months, then days and days of the month for each part month."""
+    return "[" + ",".join(map(str, (share.full_months, *(n for part in share.part_months for n in part)))) + "]"
+
+
+def _of_days(days: int, of_days: int) -> Portion:
+    return Portion(days, of_days, f',"day":[{days},{of_days}]')
+
+
+def _days_of_full_period(part: Period, grid: MonthCycle, rule: DaysInMonth) -> int:
+    if rule is DaysInMonth.ACTUAL:
+        return days_covered(natural_period(grid, part.start), rule)
+    return DAYS_IN_MONTH * grid.months
+
+
+def _month_around(day: date, billing_day: int) -> tuple[int, date, date]:
+    """Return the number of the billing month the day lies in, its first day and the first day after it."""
     number = month_number(day)
     opening = date_in_month(number, billing_day)
     if opening > day:
         number -= 1
         opening = date_in_month(number, billing_day)
-    return number, (day - opening).days, (date_in_month(number + 1, billing_day) - opening).days
+    return number, opening, date_in_month(number + 1, billing_day)

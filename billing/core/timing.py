@@ -12,7 +12,7 @@ from itertools import islice
 from typing import assert_never
 
 from billing.core.periods import Cycle, Tile, tiles
-from billing.core.types import BillingTiming, Charge, Period, Segment
+from billing.core.types import BillingTiming, Charge, ChargeTerms, Period, RecurringStyle, Rules, Segment
 
 _ONE_DAY = timedelta(days=1)
 
@@ -42,6 +42,36 @@ def stretches(segments: Sequence[Segment]) -> list[Sequence[Segment]]:
             found.append([segment])
         until = segment.end
     return [*found]
+
+
+def timing_of(terms: ChargeTerms, rules: Rules) -> BillingTiming:
+    """Return whether the charge is billed in advance or in arrears: one style for all, or as its rate plan says."""
+    if rules.recurring_style is RecurringStyle.RATE_PLAN:
+        return terms.billing_timing
+    if rules.recurring_style is RecurringStyle.IN_ADVANCE:
+        return BillingTiming.IN_ADVANCE
+    if rules.recurring_style is RecurringStyle.IN_ARREARS:
+        return BillingTiming.IN_ARREARS
+    assert_never(rules.recurring_style)
+
+
+def service_until(charge: Charge, rules: Rules, target_date: date) -> date | None:
+    """Return the day on which the subscription's term cuts service, or None while nothing does (domain.md 3.3).
+
+    Where the rules let the last period of a running term be billed whole, the cut waits for the term's end: a target
+    date that reaches it finds the term renewed (and `term_end` moved), or cuts.
+    """
+    end = charge.term_end
+    if end is None or target_date >= end:
+        return end
+    whole = not rules.bill_to_term_end_when_auto_renew if charge.auto_renew else rules.bill_past_term_end
+    return None if whole else end
+
+
+def stretch_end(stretch: Sequence[Segment], until: date | None) -> date | None:
+    """Return the day on which a stretch ends: with its last segment, or `until` where that is earlier."""
+    end = stretch[-1].end
+    return until if end is None or (until is not None and until < end) else end
 
 
 # Most charges of a run share billing day, cycle and frontier, so most answers have been worked out before.

@@ -22,6 +22,10 @@ class ChargeModel(StrEnum):
     PER_UNIT = "PerUnit"
     TIERED = "Tiered"
     VOLUME = "Volume"
+    OVERAGE = "Overage"
+    TIERED_WITH_OVERAGE = "TieredWithOverage"
+    DISCOUNT_FIXED = "DiscountFixedAmount"
+    DISCOUNT_PERCENTAGE = "DiscountPercentage"
 
 
 class PriceFormat(StrEnum):
@@ -39,35 +43,82 @@ class BillingPeriod(StrEnum):
     QUARTER = "Quarter"
     SEMI_ANNUAL = "SemiAnnual"
     ANNUAL = "Annual"
+    EIGHTEEN_MONTHS = "EighteenMonths"
+    TWO_YEARS = "TwoYears"
+    THREE_YEARS = "ThreeYears"
+    FIVE_YEARS = "FiveYears"
+    SPECIFIC_MONTHS = "SpecificMonths"
+    SUBSCRIPTION_TERM = "SubscriptionTerm"
+    WEEK = "Week"
+    SPECIFIC_WEEKS = "SpecificWeeks"
+    SPECIFIC_DAYS = "SpecificDays"
 
 
 class ListPriceBase(StrEnum):
     PER_BILLING_PERIOD = "PerBillingPeriod"
     PER_MONTH = "PerMonth"
     PER_YEAR = "PerYear"
+    PER_WEEK = "PerWeek"
+    PER_SPECIFIC_MONTHS = "PerSpecificMonths"
 
 
 class BillingDayType(StrEnum):
     ACCOUNT = "DefaultFromCustomer"
     CHARGE_TRIGGER_DAY = "ChargeTriggerDay"
+    SPECIFIC_DAY_OF_MONTH = "SpecificDayOfMonth"
+    SUBSCRIPTION_START_DAY = "SubscriptionStartDay"
+    SPECIFIC_DAY_OF_WEEK = "SpecificDayOfWeek"
+    TERM_START_DAY = "TermStartDay"
+    TERM_END_DAY = "TermEndDay"
 
 
 class Alignment(StrEnum):
     CHARGE = "AlignToCharge"
     SUBSCRIPTION_START = "AlignToSubscriptionStart"
+    TERM_START = "AlignToTermStart"
+    TERM_END = "AlignToTermEnd"
 
 
 class DaysInMonth(StrEnum):
     ACTUAL = "UseActualDays"
+    ASSUME_30 = "Assume30Days"
+    ASSUME_30_STRICT = "Assume30DaysStrict"
 
 
 class ProrationUnit(StrEnum):
     MONTH_FIRST = "ProrateByMonthFirst"
+    DAY = "ProrateByDay"
+
+
+class PartialMonths(StrEnum):
+    """What becomes of the partial first month of a monthly charge; a partial month at the end is always billed."""
+
+    PRORATE = "Prorate"
+    BILL_FULL = "BillFull"
+    SKIP = "Skip"
+
+
+class RecurringStyle(StrEnum):
+    """Whether recurring charges are billed in advance or in arrears, or each as its rate plan says."""
+
+    IN_ADVANCE = "Advanced"
+    IN_ARREARS = "Arrears"
+    RATE_PLAN = "DependsOnRatePlan"
+
+
+class DiscountLevel(StrEnum):
+    """Which lines a discount reduces: those of its rate plan, of its subscription, or of the whole account."""
+
+    RATE_PLAN = "RatePlan"
+    SUBSCRIPTION = "Subscription"
+    ACCOUNT = "Account"
 
 
 class LineKind(StrEnum):
     RECURRING = "Recurring"
     ONE_TIME = "OneTime"
+    CREDIT = "Credit"
+    DISCOUNT = "Discount"
 
 
 class Period(NamedTuple):
@@ -93,15 +144,31 @@ class Tier(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The tenant's billing rules, as far as pricing needs them."""
+    """The tenant's billing rules, as far as pricing needs them (domain.md 3.3).
+
+    `credit_one_time`: a one-time charge that is removed after it was billed is credited. `bill_past_term_end`: while
+    the term still runs, its last period is billed whole although the term ends within it (auto-renew off).
+    `bill_to_term_end_when_auto_renew`: with auto-renew on, the last period of a term is cut at the term's end.
+    """
 
     days_in_month: DaysInMonth = DaysInMonth.ACTUAL
     proration_unit: ProrationUnit = ProrationUnit.MONTH_FIRST
     prorate_partial_periods: bool = True
+    partial_months: PartialMonths = PartialMonths.PRORATE
+    bill_partial_weeks: bool = True
+    credit_one_time: bool = False
+    recurring_style: RecurringStyle = RecurringStyle.RATE_PLAN
+    bill_past_term_end: bool = False
+    bill_to_term_end_when_auto_renew: bool = True
 
 
 class ChargeTerms(NamedTuple):
-    """How a charge is billed; many charges share one value, so it is made once and cached."""
+    """How a charge is billed; many charges share one value, so it is made once and cached.
+
+    `period_length` is the number of months, weeks or days of a “specific” billing period, `price_base_months` that of
+    the list price base “per specific months”, `billing_day` the day of the month (1…31) or of the week (1 Monday … 7
+    Sunday) of a “specific” billing day; 0 where they play no part.
+    """
 
     charge_type: ChargeType
     charge_model: ChargeModel
@@ -110,6 +177,31 @@ class ChargeTerms(NamedTuple):
     list_price_base: ListPriceBase
     billing_day_type: BillingDayType
     alignment: Alignment
+    period_length: int = 0
+    price_base_months: int = 0
+    billing_day: int = 0
+
+
+class Term(NamedTuple):
+    """One term of a subscription, `[start, end)`; an evergreen subscription has a single one without end."""
+
+    start: date
+    end: date | None
+
+
+class Billed(NamedTuple):
+    """Days that are covered by an item although the segment that priced them no longer has them: a credit is due.
+
+    `period` are the days covered now, `item_period` those the item was written for, `amount` what is billed for
+    `period` at present: the item's amount less what has been credited of it.
+    """
+
+    item_id: int
+    segment_number: int
+    period: Period
+    item_period: Period
+    amount: Decimal
+    kind: LineKind
 
 
 class Segment(NamedTuple):
@@ -132,6 +224,9 @@ class Charge(NamedTuple):
 
     `billed_through` is the end of what is already covered (exclusive) or None when nothing is.
     `trigger_date` is None while the triggering event has no date yet: such a charge is not due.
+    `term_end` is the end of the subscription's current term (None: evergreen). `subscription_terms` holds all its
+    terms, oldest first, where billing period, billing day or alignment ask for them; it is empty otherwise. `billed` holds what may
+    have to be credited, oldest first.
     """
 
     charge_id: int
@@ -144,6 +239,11 @@ class Charge(NamedTuple):
     billed_through: date | None
     terms: ChargeTerms
     segments: tuple[Segment, ...]
+    rate_plan_id: int = 0
+    term_end: date | None = None
+    auto_renew: bool = False
+    subscription_terms: tuple[Term, ...] = ()
+    billed: tuple[Billed, ...] = ()
 
 
 class Account(NamedTuple):
@@ -163,7 +263,9 @@ class Line(NamedTuple):
     """One priced invoice line.
 
     `amount` is rounded once to the account's currency. `derivation` is compact JSON text emitted by the
-    computation that priced the line; re-adding it gives `amount` (D15).
+    computation that priced the line; re-adding it gives `amount` (D15). A credit names in `credits_item` the item
+    whose days it gives back; a discount names in `reduces` the charge, period and kind of the line that it
+    reduces.
     """
 
     charge_id: int
@@ -178,6 +280,10 @@ class Line(NamedTuple):
     derivation: str
     invoice_separately: bool
     charge_number: str = ""
+    rate_plan_id: int = 0
+    segment_number: int = 0
+    credits_item: int | None = None
+    reduces: tuple[int, Period, LineKind] | None = None
 
 
 class Problem(NamedTuple):

@@ -16,6 +16,7 @@ from billing.models.subscriptions import (
     RatePlanCharge,
     Subscription,
     SubscriptionStatus,
+    SubscriptionTerm,
     TermType,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "RatePlanCharge",
     "Subscription",
     "SubscriptionStatus",
+    "SubscriptionTerm",
     "TermType",
 ]

@@ -18,6 +18,14 @@ class OrderStatus(models.TextChoices):
 
 class OrderActionType(models.TextChoices):
     CREATE_SUBSCRIPTION = "CreateSubscription", "Create subscription"
+    TERMS_AND_CONDITIONS = "TermsAndConditions", "Change terms and conditions"
+    ADD_PRODUCT = "AddProduct", "Add product"
+    UPDATE_PRODUCT = "UpdateProduct", "Update product"
+    REMOVE_PRODUCT = "RemoveProduct", "Remove product"
+    RENEW_SUBSCRIPTION = "RenewSubscription", "Renew subscription"
+    CANCEL_SUBSCRIPTION = "CancelSubscription", "Cancel subscription"
+    SUSPEND = "Suspend", "Suspend"
+    RESUME = "Resume", "Resume"
 
 
 class Order(models.Model):
@@ -53,6 +61,7 @@ class OrderAction(models.Model):
         "billing.Subscription", null=True, blank=True, on_delete=models.PROTECT, related_name="order_actions"
     )
     effective_date = models.DateField()
+    details = models.JSONField(default=dict, db_default={}, blank=True, help_text="What was changed, from and to.")
     delta_mrr = NumericField(default=0, help_text="Change of monthly recurring revenue in the account's currency.")
 
     class Meta:

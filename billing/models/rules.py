@@ -3,7 +3,7 @@
 from django.db import models
 from django.db.models import Q
 
-from billing.core.types import DaysInMonth, ProrationUnit
+from billing.core.types import DaysInMonth, PartialMonths, ProrationUnit, RecurringStyle
 from billing.models.terms import choices_of
 
 
@@ -15,6 +15,24 @@ class BillingRules(models.Model):
     proration_unit = models.CharField(
         max_length=20, choices=choices_of(ProrationUnit), default=ProrationUnit.MONTH_FIRST
     )
+    partial_months = models.CharField(
+        max_length=8,
+        choices=choices_of(PartialMonths),
+        default=PartialMonths.PRORATE,
+        db_default=PartialMonths.PRORATE.value,
+    )
+    bill_partial_weeks = models.BooleanField(default=True, db_default=True)
+    credit_one_time = models.BooleanField(default=False, db_default=False)
+    recurring_style = models.CharField(
+        max_length=17,
+        choices=choices_of(RecurringStyle),
+        default=RecurringStyle.RATE_PLAN,
+        db_default=RecurringStyle.RATE_PLAN.value,
+    )
+    bill_past_term_end = models.BooleanField(default=False, db_default=False)
+    bill_to_term_end_when_auto_renew = models.BooleanField(default=True, db_default=True)
+    auto_renew_default = models.BooleanField(default=True, db_default=True)
+    auto_post_default = models.BooleanField(default=False, db_default=False)
     allow_auto_post = models.BooleanField(
         default=True, help_text="Bill runs may post and e-mail their invoices without review."
     )

@@ -52,6 +52,10 @@ class Subscription(models.Model):
     term_start = models.DateField()
     term_end = models.DateField(null=True, blank=True)
     auto_renew = models.BooleanField(default=False)
+    renewal_months = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Months of each renewal; empty: as long as the first term."
+    )
+    canceled_from = models.DateField(null=True, blank=True, help_text="First day that is no longer served.")
     invoice_separately = models.BooleanField(default=False, help_text="Put this subscription on an invoice of its own.")
     custom_fields = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -83,6 +87,27 @@ class Subscription(models.Model):
                     "invoice_owner": f"The invoice owner is billed in {self.invoice_owner.currency}, this account in {self.account.currency}."
                 }
             )
+
+
+class SubscriptionTerm(models.Model):
+    """A term that a subscription has had or has now, `[start, end)`; the last one is repeated on the subscription."""
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="terms")
+    number = models.PositiveSmallIntegerField()
+    start = models.DateField()
+    end = models.DateField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["subscription", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["subscription", "number"], name="subscription_term_number_once"),
+            models.CheckConstraint(
+                name="subscription_term_dates_in_order", condition=Q(end__isnull=True) | Q(end__gt=F("start"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription.number} term {self.number}"
 
 
 class RatePlan(models.Model):
@@ -125,7 +150,10 @@ class RatePlanCharge(BillingTermsModel):
 
 
 class ChargeSegment(models.Model):
-    """A stretch `[effective_start, effective_end)` of a charge with one price and quantity."""
+    """A stretch `[effective_start, effective_end)` of a charge with one price and quantity.
+
+    A segment that was replaced on its very first day has no day left: both dates are the same.
+    """
 
     charge = models.ForeignKey(RatePlanCharge, on_delete=models.PROTECT, related_name="segments")
     number = models.PositiveSmallIntegerField(default=1)
@@ -141,8 +169,8 @@ class ChargeSegment(models.Model):
             models.UniqueConstraint(fields=["charge", "number"], name="segment_number_once"),
             models.CheckConstraint(
                 name="segment_dates_in_order",
-                condition=Q(effective_end__isnull=True) | Q(effective_end__gt=F("effective_start")),
-                violation_error_message="The end must lie after the start.",
+                condition=Q(effective_end__isnull=True) | Q(effective_end__gte=F("effective_start")),
+                violation_error_message="The end must not lie before the start.",
             ),
             models.CheckConstraint(name="segment_numbers", condition=within_limits("quantity", "price", "mrr")),
             ExclusionConstraint(
@@ -159,6 +187,7 @@ class ChargeSegment(models.Model):
                         RangeOperators.OVERLAPS,
                     )
                 ],
+                condition=Q(effective_end__isnull=True) | Q(effective_end__gt=F("effective_start")),
                 violation_error_message="This segment overlaps another segment of the charge.",
             ),
         ]

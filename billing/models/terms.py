@@ -3,6 +3,7 @@
 import re
 from enum import StrEnum
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -15,9 +16,16 @@ from billing.core.types import (
     BillingTiming,
     ChargeModel,
     ChargeType,
+    DiscountLevel,
     ListPriceBase,
     PriceFormat,
 )
+
+# Billing periods whose length the charge gives, and models that reduce other charges.
+LENGTHY = [p.value for p in (BillingPeriod.SPECIFIC_MONTHS, BillingPeriod.SPECIFIC_WEEKS, BillingPeriod.SPECIFIC_DAYS)]
+DISCOUNTS = [model.value for model in (ChargeModel.DISCOUNT_FIXED, ChargeModel.DISCOUNT_PERCENTAGE)]
+_DAY_OF_MONTH, _DAY_OF_WEEK = BillingDayType.SPECIFIC_DAY_OF_MONTH.value, BillingDayType.SPECIFIC_DAY_OF_WEEK.value
+_SPECIFIC_BASE = ListPriceBase.PER_SPECIFIC_MONTHS.value
 
 SINGLE_LINE = RegexValidator(r"^[^\x00-\x1f\x7f]*\Z", "Line breaks and control characters are not allowed here.")
 
@@ -27,6 +35,20 @@ class TriggerEvent(models.TextChoices):
     SERVICE_ACTIVATION = "ServiceActivation", "Service activation"
     CUSTOMER_ACCEPTANCE = "CustomerAcceptance", "Customer acceptance"
     SPECIFIC_DATE = "SpecificDate", "Specific date"
+
+
+class EndCondition(models.TextChoices):
+    SUBSCRIPTION_END = "SubscriptionEnd", "Subscription end"
+    FIXED_PERIOD = "FixedPeriod", "Fixed period"
+    SPECIFIC_END_DATE = "SpecificEndDate", "Specific end date"
+
+
+class UpToPeriodsType(models.TextChoices):
+    BILLING_PERIODS = "BillingPeriods", "Billing periods"
+    DAYS = "Days", "Days"
+    WEEKS = "Weeks", "Weeks"
+    MONTHS = "Months", "Months"
+    YEARS = "Years", "Years"
 
 
 def choices_of(enumeration: type[StrEnum]) -> list[tuple[str, str]]:
@@ -43,14 +65,60 @@ class BillingTermsModel(models.Model):
     billing_period = models.CharField(
         max_length=20, choices=choices_of(BillingPeriod), blank=True, help_text="Recurring charges only."
     )
+    period_length = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="How many months, weeks or days a “specific” billing period lasts; 0 otherwise.",
+    )
     list_price_base = models.CharField(
         max_length=20, choices=choices_of(ListPriceBase), default=ListPriceBase.PER_BILLING_PERIOD
+    )
+    price_base_months = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="How many months a price “per specific months” is for; 0 otherwise."
     )
     billing_day_type = models.CharField(
         max_length=22, choices=choices_of(BillingDayType), default=BillingDayType.ACCOUNT
     )
+    billing_day = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Day of the month (1 to 31) or of the week (1 Monday to 7 Sunday) of a “specific” billing day.",
+    )
     alignment = models.CharField(max_length=24, choices=choices_of(Alignment), default=Alignment.CHARGE)
     trigger_event = models.CharField(max_length=18, choices=TriggerEvent, default=TriggerEvent.CONTRACT_EFFECTIVE)
+    end_condition = models.CharField(
+        max_length=15,
+        choices=EndCondition,
+        default=EndCondition.SUBSCRIPTION_END,
+        db_default=EndCondition.SUBSCRIPTION_END.value,
+    )
+    up_to_periods = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Fixed period: how many of the periods below the charge runs."
+    )
+    up_to_periods_type = models.CharField(
+        max_length=14,
+        choices=UpToPeriodsType,
+        default=UpToPeriodsType.BILLING_PERIODS,
+        db_default=UpToPeriodsType.BILLING_PERIODS.value,
+    )
+    discount_level = models.CharField(
+        max_length=12,
+        choices=choices_of(DiscountLevel),
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Discounts: which charges they reduce.",
+    )
+    discount_applies_to = ArrayField(
+        models.CharField(max_length=9, choices=choices_of(ChargeType)),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Discounts: the types of charges they reduce.",
+    )
+    discount_stacked = models.BooleanField(
+        default=False, db_default=False, help_text="Percentages of the full amount, not of what earlier discounts left."
+    )
     unit = models.CharField(
         max_length=30, blank=True, validators=[SINGLE_LINE], help_text="What the quantity counts, for example seat."
     )
@@ -76,10 +144,37 @@ def terms_constraints(prefix: str) -> list[models.CheckConstraint]:
         "billing_day_type": BillingDayType,
         "alignment": Alignment,
     }
-    condition = Q(billing_period__in=["", *BillingPeriod]) & Q(trigger_event__in=TriggerEvent.values)
+    condition = (
+        Q(billing_period__in=["", *(period.value for period in BillingPeriod)])
+        & Q(trigger_event__in=TriggerEvent.values)
+        & Q(end_condition__in=EndCondition.values, up_to_periods_type__in=UpToPeriodsType.values)
+        & Q(discount_level__in=["", *(level.value for level in DiscountLevel)])
+    )
     for column, enumeration in known.items():
         condition &= Q(**{f"{column}__in": [member.value for member in enumeration]})
-    return [models.CheckConstraint(name=f"{prefix}_terms_known", condition=condition)]
+    specific = (
+        (Q(billing_period__in=LENGTHY, period_length__gte=1) | (~Q(billing_period__in=LENGTHY) & Q(period_length=0)))
+        & (
+            Q(list_price_base=_SPECIFIC_BASE, price_base_months__gte=1)
+            | (~Q(list_price_base=_SPECIFIC_BASE) & Q(price_base_months=0))
+        )
+        & (
+            Q(billing_day_type=_DAY_OF_MONTH, billing_day__range=(1, 31))
+            | Q(billing_day_type=_DAY_OF_WEEK, billing_day__range=(1, 7))
+            | (~Q(billing_day_type__in=[_DAY_OF_MONTH, _DAY_OF_WEEK]) & Q(billing_day=0))
+        )
+        & (
+            Q(end_condition=EndCondition.FIXED_PERIOD, up_to_periods__isnull=False, up_to_periods__range=(1, 65534))
+            | (~Q(end_condition=EndCondition.FIXED_PERIOD) & Q(up_to_periods__isnull=True))
+        )
+    )
+    discounts = Q(charge_model__in=DISCOUNTS, discount_level__in=[level.value for level in DiscountLevel]) | (
+        ~Q(charge_model__in=DISCOUNTS) & Q(discount_level="")
+    )
+    return [
+        models.CheckConstraint(name=f"{prefix}_terms_known", condition=condition),
+        models.CheckConstraint(name=f"{prefix}_terms_complete", condition=specific & discounts),
+    ]
 
 
 def price_format_choices() -> list[tuple[str, str]]:

@@ -34,6 +34,8 @@ from tests.billing.core.test_periods import is_billing_day
 
 ONE_DAY = timedelta(days=1)
 MONTHS = {"Month": 1, "Quarter": 3, "SemiAnnual": 6, "Annual": 12}
+BASES = {"PerMonth": 1, "PerYear": 12}
+MODELS = (ChargeModel.FLAT_FEE, ChargeModel.PER_UNIT, ChargeModel.TIERED, ChargeModel.VOLUME)
 FIRST, LAST = date(2024, 1, 1), date(2026, 6, 30)
 
 PRICES = st.decimals(0, 5000, places=4)
@@ -54,12 +56,12 @@ def charges(draw: st.DrawFn) -> Charge:
     recurring = draw(st.integers(0, 9)) > 0
     terms = ChargeTerms(
         charge_type=ChargeType.RECURRING if recurring else ChargeType.ONE_TIME,
-        charge_model=draw(st.sampled_from(ChargeModel)),
+        charge_model=draw(st.sampled_from(MODELS)),
         billing_timing=draw(st.sampled_from(BillingTiming)),
-        billing_period=draw(st.sampled_from(BillingPeriod)),
-        list_price_base=draw(st.sampled_from(ListPriceBase)),
-        billing_day_type=draw(st.sampled_from(BillingDayType)),
-        alignment=draw(st.sampled_from(Alignment)),
+        billing_period=BillingPeriod(draw(st.sampled_from(sorted(MONTHS)))),
+        list_price_base=ListPriceBase(draw(st.sampled_from([*BASES, "PerBillingPeriod"]))),
+        billing_day_type=draw(st.sampled_from([BillingDayType.ACCOUNT, BillingDayType.CHARGE_TRIGGER_DAY])),
+        alignment=draw(st.sampled_from([Alignment.CHARGE, Alignment.SUBSCRIPTION_START])),
     )
     segments: list[Segment] = []
     begin = start
@@ -154,13 +156,11 @@ def rate(model: ChargeModel, segment: Segment) -> Fraction:
 
 
 def periods_day_by_day(charge: Charge, calendar: Calendar, horizon: date) -> Iterator[list[tuple[date, Segment]]]:
-    """Walk the days of service not yet covered; a period ends on a boundary, at a pause and at the end."""
+    """Walk the days of service, covered or not; a period ends on a boundary, at a pause and at the end."""
     current: list[tuple[date, Segment]] = []
     when = charge.segments[0].start
     while when < horizon:
         segment = next((s for s in charge.segments if s.start <= when and (s.end is None or when < s.end)), None)
-        if charge.billed_through is not None and when < charge.billed_through:
-            segment = None
         if current and (segment is None or when in calendar.boundaries):
             yield current
             current = []
@@ -181,17 +181,20 @@ def owed(account: Account, charge: Charge, target: date, *, prorate: bool) -> li
         amount = half_up(rate(terms.charge_model, first), digits)
         return [(first.number, charge.trigger_date, charge.trigger_date + ONE_DAY, amount)]
     months = MONTHS[terms.billing_period]
-    base = {"PerBillingPeriod": months, "PerMonth": 1, "PerYear": 12}[terms.list_price_base]
+    base = BASES.get(terms.list_price_base, months)
     own_day = terms.billing_day_type is BillingDayType.CHARGE_TRIGGER_DAY
     origin = charge.trigger_date if terms.alignment is Alignment.CHARGE else charge.subscription_start
     calendar = Calendar(origin, charge.trigger_date.day if own_day else account.bill_cycle_day, months)
     found = []
     for period in periods_day_by_day(charge, calendar, target + timedelta(days=400)):
-        due = period[0][0] if terms.billing_timing is BillingTiming.IN_ADVANCE else period[-1][0] + ONE_DAY
+        left = [pair for pair in period if charge.billed_through is None or pair[0] >= charge.billed_through]
+        if not left:
+            continue
+        due = left[0][0] if terms.billing_timing is BillingTiming.IN_ADVANCE else left[-1][0] + ONE_DAY
         if due > target:
             break
         whole = Fraction(months) if prorate else calendar.months([when for when, _ in period])
-        for segment, part in groupby(period, key=lambda pair: pair[1]):
+        for segment, part in groupby(left, key=lambda pair: pair[1]):
             days = [when for when, _ in part]
             share = calendar.months(days) / whole
             amount = half_up(rate(terms.charge_model, segment) * months / base * share, digits)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from billing.core.charge_models import UnpriceableError, base_months, rate_of
-from billing.core.types import ChargeModel, ListPriceBase
-from tests.billing.core import segment, tiers
+from billing.core.charge_models import UnpriceableError, base_months, price_factor, rate_of
+from billing.core.periods import DayCycle, Grid, MonthCycle, daily_cycle, days_in, months_in
+from billing.core.types import BillingPeriod, ChargeModel, ChargeTerms, ListPriceBase
+from tests.billing.core import MONTHLY_FLAT_FEE, day, segment, tiers
 
 FLAT, UNIT, TIERED, VOLUME = (
     ChargeModel.FLAT_FEE,
@@ -92,7 +93,90 @@ def test_incomplete_terms_are_named(model: ChargeModel, terms: dict[str, Any], c
 
 @pytest.mark.parametrize(
     ("base", "months"),
-    [(ListPriceBase.PER_BILLING_PERIOD, 3), (ListPriceBase.PER_MONTH, 1), (ListPriceBase.PER_YEAR, 12)],
+    [
+        (ListPriceBase.PER_BILLING_PERIOD, 3),
+        (ListPriceBase.PER_MONTH, 1),
+        (ListPriceBase.PER_YEAR, 12),
+        (ListPriceBase.PER_SPECIFIC_MONTHS, 5),
+    ],
 )
 def test_a_list_price_is_for_so_many_months(base: ListPriceBase, months: int) -> None:
-    assert base_months(base, 3) == months
+    assert base_months(base, 5, 3) == months
+
+
+@pytest.mark.parametrize(
+    ("period", "length", "base", "factor", "unit"),
+    [
+        # months(period) ÷ months(list price base)
+        ("Month", 0, "PerMonth", (1, 1), ""),
+        ("Quarter", 0, "PerYear", (3, 12), ""),
+        ("Quarter", 0, "PerMonth", (3, 1), ""),
+        ("SemiAnnual", 0, "PerMonth", (6, 1), ""),
+        ("EighteenMonths", 0, "PerMonth", (18, 1), ""),
+        ("EighteenMonths", 0, "PerYear", (18, 12), ""),
+        ("TwoYears", 0, "PerYear", (24, 12), ""),
+        ("ThreeYears", 0, "PerYear", (36, 12), ""),
+        ("FiveYears", 0, "PerSpecificMonths", (60, 5), ""),
+        ("SpecificMonths", 7, "PerMonth", (7, 1), ""),
+        ("SpecificMonths", 7, "PerBillingPeriod", (7, 7), ""),
+        # weeks(period), and days counted in weeks
+        ("Week", 0, "PerWeek", (1, 1), "w"),
+        ("SpecificWeeks", 4, "PerWeek", (4, 1), "w"),
+        ("SpecificWeeks", 4, "PerBillingPeriod", (4, 4), "w"),
+        ("SpecificDays", 10, "PerBillingPeriod", (10, 10), "d"),
+        ("SpecificDays", 10, "PerWeek", (10, 7), "d"),
+    ],
+)
+def test_a_list_price_scales_to_the_billing_period(
+    period: str, length: int, base: str, factor: tuple[int, int], unit: str
+) -> None:
+    assert price_factor(*scaled(period, length, base)) == (*factor, unit)
+
+
+@pytest.mark.parametrize(
+    ("period", "length", "base", "code"),
+    [
+        ("Month", 0, "PerWeek", "list_price_base_does_not_fit"),
+        ("Week", 0, "PerMonth", "list_price_base_does_not_fit"),
+        ("SpecificDays", 10, "PerYear", "list_price_base_does_not_fit"),
+        ("Month", 0, "PerSpecificMonths", "missing_price_base"),
+    ],
+)
+def test_a_list_price_base_that_says_nothing_of_the_period_is_refused(
+    period: str, length: int, base: str, code: str
+) -> None:
+    terms, grid = scaled(period, length, base)
+    with pytest.raises(UnpriceableError) as caught:
+        price_factor(terms._replace(price_base_months=0), grid)
+    assert caught.value.code == code
+
+
+def test_a_term_of_odd_length_counts_its_months_to_the_day() -> None:
+    terms, _ = scaled("SubscriptionTerm", 0, "PerMonth")
+    assert price_factor(terms, daily_cycle(day("2026-01-01"), 45), (42, 28)) == (42, 28, "")
+    assert price_factor(terms._replace(list_price_base=ListPriceBase.PER_YEAR), DayCycle(0, 45), (42, 28)) == (
+        42,
+        336,
+        "",
+    )
+    whole = terms._replace(list_price_base=ListPriceBase.PER_BILLING_PERIOD)
+    assert price_factor(whole, DayCycle(0, 45), (42, 28)) == (45, 45, "d")
+
+
+@pytest.mark.parametrize("model", [ChargeModel.OVERAGE, ChargeModel.TIERED_WITH_OVERAGE, ChargeModel.DISCOUNT_FIXED])
+def test_a_model_of_usage_or_discounts_has_no_rate(model: ChargeModel) -> None:
+    with pytest.raises(UnpriceableError) as caught:
+        rate_of(model, segment("2026-01-01", quantity="1"))
+    assert caught.value.code == "model_does_not_fit"
+
+
+def scaled(period: str, length: int, base: str) -> tuple[ChargeTerms, Grid]:
+    """Return terms with that billing period and base, and a grid of that period."""
+    terms = MONTHLY_FLAT_FEE._replace(
+        billing_period=BillingPeriod(period),
+        period_length=length,
+        list_price_base=ListPriceBase(base),
+        price_base_months=5,
+    )
+    days = days_in(terms)
+    return terms, DayCycle(0, days) if days else MonthCycle(0, 1, months_in(terms))

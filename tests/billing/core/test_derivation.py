@@ -8,7 +8,18 @@ import pytest
 
 from billing.core.derivation import amount_of, number_text
 from billing.core.pricing import price
-from billing.core.types import BillingPeriod, Charge, ChargeModel, ChargeType, ListPriceBase, Rules
+from billing.core.types import (
+    Alignment,
+    BillingDayType,
+    BillingPeriod,
+    Charge,
+    ChargeModel,
+    ChargeType,
+    ListPriceBase,
+    PartialMonths,
+    ProrationUnit,
+    Rules,
+)
 from tests.billing.core import BLUEFIN, JPY, USD, charge, day, segment, tiers
 
 QUARTERLY: dict[str, Any] = {"billing_period": BillingPeriod.QUARTER, "list_price_base": ListPriceBase.PER_MONTH}
@@ -62,6 +73,38 @@ QUARTERLY: dict[str, Any] = {"billing_period": BillingPeriod.QUARTER, "list_pric
                 '{"v":1,"s":2,"m":"FlatFee","p":"100","f":[1,1],"part":[0,14,31],"of":[0,21,31],"r":2}',
             ],
         ),
+        (
+            charge("2026-01-16", subscription_start="2026-01-01", alignment=Alignment.SUBSCRIPTION_START, **QUARTERLY),
+            Rules(proration_unit=ProrationUnit.DAY),
+            ['{"v":1,"s":1,"m":"FlatFee","p":"100","f":[3,1],"day":[75,90],"r":2}'],
+        ),
+        (
+            charge("2026-01-10"),
+            Rules(partial_months=PartialMonths.SKIP),
+            ['{"v":1,"s":1,"m":"FlatFee","p":"100","f":[1,1],"part":[0],"r":2}'],
+        ),
+        (
+            charge(
+                "2026-01-14",
+                billing_period=BillingPeriod.SPECIFIC_WEEKS,
+                period_length=2,
+                list_price_base=ListPriceBase.PER_WEEK,
+                billing_day_type=BillingDayType.SPECIFIC_DAY_OF_WEEK,
+                billing_day=1,
+                alignment=Alignment.SUBSCRIPTION_START,
+                subscription_start="2026-01-12",
+            ),
+            Rules(),
+            [
+                '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[2,1],"u":"w","day":[12,14],"r":2}',
+                '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[2,1],"u":"w","r":2}',
+            ],
+        ),
+        (
+            charge("2026-01-02", billing_period=BillingPeriod.SPECIFIC_DAYS, period_length=40),
+            Rules(),
+            ['{"v":1,"s":1,"m":"FlatFee","p":"100","f":[40,40],"u":"d","r":2}'],
+        ),
     ],
 )
 def test_derivations_say_how_the_amount_came_about(priced: Charge, rules: Rules, expected: list[str]) -> None:
@@ -89,6 +132,18 @@ def test_free_text_stays_out_of_derivations() -> None:
         ('{"v":1,"s":1,"m":"FlatFee","p":"12000","f":[3,12],"r":2}', "3000.00"),
         ('{"v":1,"s":1,"m":"Volume","q":"5","t":[["5","120"]],"r":2}', "600.00"),
         ('{"v":1,"s":1,"m":"PerUnit","p":"-0.5","q":"0.01","r":2}', "-0.01"),
+        ('{"v":1,"s":1,"m":"FlatFee","p":"300","f":[3,3],"day":[77,92],"r":2}', "251.09"),
+        ('{"v":1,"s":1,"m":"FlatFee","p":"100","f":[10,7],"u":"d","day":[3,10],"r":2}', "42.86"),
+        ('{"v":1,"s":1,"m":"FlatFee","p":"100","f":[1,1],"part":[0],"r":2}', "0.00"),
+        ('{"v":1,"s":1,"credit":{"item":7,"billed":"70.97"},"r":2}', "-70.97"),
+        (
+            (
+                '{"v":1,"s":1,"credit":{"item":7,"billed":"300","kept":['
+                '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[1,1],"part":[0,14,31],"r":2},'
+                '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[1,1],"part":[0,10,31],"r":2}]},"r":2}'
+            ),
+            "-222.58",
+        ),
     ],
 )
 def test_an_amount_is_computed_from_the_derivation_alone(derivation: str, amount: str) -> None:
@@ -103,6 +158,7 @@ def test_an_amount_is_computed_from_the_derivation_alone(derivation: str, amount
         '{"v":1,"s":1,"m":"FlatFee","p":"100","r":0}',
         '{"v":1,"s":1,"m":"Unheard","p":"100","r":2}',
         '{"v":1,"s":1,"m":"Tiered","q":"6","t":[["5","120"]],"r":2}',
+        '{"v":1,"s":1,"credit":{"item":7,"billed":"300","kept":[{"v":1,"s":1,"m":"FlatFee","p":"1","r":0}]},"r":2}',
     ],
 )
 def test_a_derivation_that_cannot_be_true_is_refused(derivation: str) -> None:

@@ -1,4 +1,4 @@
-"""Part periods count full billing months first, then days of the billing month they lie in."""
+"""Part periods count full billing months first, then days of the billing month they lie in, or days throughout."""
 
 from datetime import date, timedelta
 from fractions import Fraction
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.core.proration import Share, months_covered
-from billing.core.types import Period
+from billing.core.periods import cycle_from, weekly_cycle
+from billing.core.proration import Share, days_covered, months_covered, portion_of
+from billing.core.types import DaysInMonth, Period, ProrationUnit, Rules
 from tests.billing.core import day
 from tests.billing.core.test_periods import is_billing_day
 
@@ -86,3 +87,99 @@ def test_two_adjoining_runs_cover_what_both_cover(start: date, first: int, secon
     parts = [months_covered(Period(*pair), billing_day=billing_day) for pair in ((start, middle), (middle, end))]
     whole = months_covered(Period(start, end), billing_day=billing_day)
     assert sum(Fraction(*part.fraction) for part in parts) == Fraction(*whole.fraction)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "actual", "assume_30", "strict"),
+    [
+        # the published check: days covered of days in the month, under each rule
+        ("2021-01-27", "2021-02-01", (5, 31), (5, 30), (4, 30)),
+        ("2021-02-27", "2021-03-01", (2, 28), (2, 30), (4, 30)),
+        ("2020-02-01", "2020-03-01", (29, 29), (29, 30), (30, 30)),
+        ("2021-04-21", "2021-04-30", (9, 30), (9, 30), (9, 30)),
+        ("2018-01-01", "2018-01-15", (14, 31), (14, 30), (14, 30)),
+        ("2018-01-16", "2018-02-01", (16, 31), (16, 30), (15, 30)),
+        ("2024-01-31", "2024-02-01", (1, 31), (1, 30), (0, 30)),
+    ],
+)
+def test_the_three_day_counts(
+    start: str, end: str, actual: tuple[int, int], assume_30: tuple[int, int], strict: tuple[int, int]
+) -> None:
+    period = Period(day(start), day(end))
+    for rule, (days, of_days) in zip(DaysInMonth, (actual, assume_30, strict), strict=True):
+        assert days_covered(period, rule) == days
+        share = months_covered(period, billing_day=1, days_in_month=rule)
+        # A whole billing month is a month under any rule.
+        assert share == (Share(1, ()) if period.start.day == period.end.day == 1 else Share(0, ((days, of_days),)))
+
+
+def share_of(start: str, end: str, rule: DaysInMonth, unit: ProrationUnit, whole: tuple[str, str] | None) -> Fraction:
+    """Return the portion of a quarter that begins on January 1, or of the days in `whole`."""
+    part = Period(day(start), day(end))
+    days = Period(day(whole[0]), day(whole[1])) if whole else None
+    portion = portion_of(
+        part, days, cycle_from(day("2018-01-01"), 1, 3), Rules(days_in_month=rule, proration_unit=unit)
+    )
+    return Fraction(portion.numerator, portion.denominator)
+
+
+@pytest.mark.parametrize(
+    ("rule", "unit", "whole", "expected"),
+    [
+        # 01-01     01-16                          04-01
+        #   |.........|==============================|     75 of 90 days; 16 of 31 days + 2 of 3 months
+        ("UseActualDays", "ProrateByMonthFirst", None, (Fraction(16, 31) + 2) / 3),
+        ("Assume30Days", "ProrateByMonthFirst", None, (Fraction(16, 30) + 2) / 3),
+        ("Assume30DaysStrict", "ProrateByMonthFirst", None, (Fraction(15, 30) + 2) / 3),
+        ("UseActualDays", "ProrateByDay", None, Fraction(75, 90)),
+        ("Assume30Days", "ProrateByDay", None, Fraction(75, 90)),
+        ("Assume30DaysStrict", "ProrateByDay", None, Fraction(75, 90)),
+        # of 01-11 … 04-01, which bear the full price together
+        ("UseActualDays", "ProrateByMonthFirst", ("2018-01-11", "2018-04-01"), Fraction(78, 83)),
+        ("Assume30Days", "ProrateByMonthFirst", ("2018-01-11", "2018-04-01"), Fraction(76, 81)),
+        ("Assume30DaysStrict", "ProrateByMonthFirst", ("2018-01-11", "2018-04-01"), Fraction(75, 80)),
+        ("UseActualDays", "ProrateByDay", ("2018-01-11", "2018-04-01"), Fraction(75, 80)),
+        ("Assume30DaysStrict", "ProrateByDay", ("2018-01-11", "2018-04-01"), Fraction(75, 80)),
+    ],
+)
+def test_a_part_of_a_quarter_in_both_units(
+    rule: str, unit: str, whole: tuple[str, str] | None, expected: Fraction
+) -> None:
+    found = share_of("2018-01-16", "2018-04-01", DaysInMonth(rule), ProrationUnit(unit), whole)
+    assert found == expected
+
+
+def test_by_day_a_quarter_has_its_own_days() -> None:
+    """92 days from July to September, 90 under a 30-day rule; July 16 to 31 are 16 days, or 15 under the strict one."""
+    found = [share_of("2018-07-16", "2018-10-01", rule, ProrationUnit.DAY, None) for rule in DaysInMonth]
+    assert found == [Fraction(77, 92), Fraction(77, 90), Fraction(75, 90)]
+
+
+@pytest.mark.parametrize("rule", DaysInMonth)
+@pytest.mark.parametrize("unit", ProrationUnit)
+def test_weeks_know_only_days(rule: DaysInMonth, unit: ProrationUnit) -> None:
+    part = Period(day("2024-01-30"), day("2024-02-03"))
+    cycle = weekly_cycle(day("2024-01-01"), 1, 14)
+    rules = Rules(days_in_month=rule, proration_unit=unit)
+    assert portion_of(part, None, cycle, rules) == (4, 14, ',"day":[4,14]')
+    whole = Period(day("2024-01-30"), day("2024-02-05"))
+    assert portion_of(part, whole, cycle, rules) == (4, 6, ',"day":[4,6]')
+
+
+def test_one_month_is_the_same_in_both_units() -> None:
+    part = Period(day("2020-02-11"), day("2020-03-01"))
+    for unit in ProrationUnit:
+        found = portion_of(part, None, cycle_from(day("2020-02-11"), 11, 1), Rules(proration_unit=unit))
+        assert found == (19, 29, ',"part":[0,19,29]')
+
+
+@given(st.dates(date(2019, 1, 1), date(2033, 1, 1)), st.integers(0, 400), st.integers(0, 400))
+@settings(deadline=None)
+def test_strict_days_of_adjoining_runs_add_up_and_months_have_thirty(start: date, first: int, second: int) -> None:
+    middle, end = start + timedelta(days=first), start + timedelta(days=first + second)
+    strict = DaysInMonth.ASSUME_30_STRICT
+    assert days_covered(Period(start, middle), strict) + days_covered(Period(middle, end), strict) == days_covered(
+        Period(start, end), strict
+    )
+    year = Period(start.replace(day=1), start.replace(day=1, year=start.year + 1))
+    assert days_covered(year, strict) == 360

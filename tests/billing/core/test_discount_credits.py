@@ -1,0 +1,207 @@
+"""A credited item gives back its share of its discounts, and a changed percentage is billed anew for billed days."""
+
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from billing.core.discounts import DiscountedItem, budget_use, given_of
+from billing.core.types import Line, LineKind, Period
+from tests.billing.core import USD, segment
+from tests.billing.core.test_discounts import JANUARY, budget, days, discounted, fixed, line, percentage
+
+
+def billed(item: Line, reductions: list[Line], period: Period | None = None, amount: str = "") -> DiscountedItem:
+    """Return a line as the item it becomes, with what reduces it."""
+    ids = sorted({each.charge_id for each in reductions})
+    return DiscountedItem(
+        7,
+        item.charge_id,
+        item.charge_number,
+        item.description,
+        item.subscription_id,
+        item.rate_plan_id,
+        item.invoice_separately,
+        first=item.amount,
+        period=period or item.period,
+        amount=Decimal(amount) if amount else item.amount,
+        given=tuple(
+            given_of(charge_id, [each.derivation for each in reductions if each.charge_id == charge_id], USD)
+            for charge_id in ids
+        ),
+    )
+
+
+def credit(amount: str, period: tuple[str, str], item_id: int = 7) -> Line:
+    """Return a line that credits days of an item."""
+    return line(
+        amount, period=period, kind=LineKind.CREDIT, credits_item=item_id, description="Support – Proration Credit"
+    )
+
+
+class TestCredits:
+    """A month of 100.00 is billed on its first day and canceled on the 15th: 45.16 for 14 days are kept."""
+
+    KEPT_14_DAYS = credit("-54.84", ("2026-01-15", "2026-02-01"))
+
+    def test_give_back_their_share_of_a_percentage(self) -> None:
+        tenth = percentage("10")
+        before = discounted([line("100")], tenth)
+        (back,) = discounted([self.KEPT_14_DAYS], tenth, billed=[billed(line("100"), before)])
+        assert str(back.amount) == "5.48"  # 10.00 less 4.52, which is 10 % of 45.16
+        assert (back.period, back.credits_item) == (self.KEPT_14_DAYS.period, None)
+        assert back.reduces == (100, self.KEPT_14_DAYS.period, LineKind.CREDIT)
+        assert back.description == "10 % off on Support – Proration Credit"
+        assert json.loads(back.derivation) == {
+            "v": 1,
+            "s": 1,
+            "m": "DiscountPercentage",
+            "g": "10",
+            "k": {"b": "45.16", "w": [[1, "10", 14]], "n": 14},
+            "r": 2,
+        }
+
+    def test_give_back_everything_with_the_whole_item(self) -> None:
+        both = [percentage("10"), percentage("20", "C-00000002"), fixed(budget("30"), number="C-00000003")]
+        item = billed(line("100"), discounted([line("100")], *both))
+        found = discounted([credit("-100", JANUARY)], *both, billed=[item])
+        assert [str(each.amount) for each in found] == ["10.00", "18.00", "30.00"]
+        assert "k" not in json.loads(found[0].derivation)
+
+    def test_in_two_steps_give_back_what_one_step_does(self) -> None:
+        both = [percentage("10"), percentage("33.3", "C-00000002"), fixed(budget("9.99"), number="C-00000003")]
+        first = discounted([line("100")], *both)
+        step = discounted([credit("-38.71", ("2026-01-20", "2026-02-01"))], *both, billed=[billed(line("100"), first)])
+        shorter = days("2026-01-01", "2026-01-20")
+        rest = discounted(
+            [credit("-16.13", ("2026-01-15", "2026-01-20"))],
+            *both,
+            billed=[billed(line("100"), [*step, *first], shorter, "61.29")],
+        )
+        (at_once) = discounted([self.KEPT_14_DAYS], *both, billed=[billed(line("100"), first)])
+        two_at_once = discounted(
+            [credit("-16.13", ("2026-01-15", "2026-01-20")), credit("-38.71", ("2026-01-20", "2026-02-01"))],
+            *both,
+            billed=[billed(line("100"), first)],
+        )
+        for discount in both:
+            sums = [
+                sum(each.amount for each in found if each.charge_id == discount.charge_id)
+                for found in ([*step, *rest], at_once, two_at_once)
+            ]
+            assert sums[0] == sums[1] == sums[2] > 0
+
+    def test_follow_the_percentages_of_the_days_that_are_kept(self) -> None:
+        ending = percentage("10", "C-00000001", segment("2026-01-08", "2026-01-22", price="10"))
+        before = discounted([line("100")], ending)
+        assert [str(each.amount) for each in before] == ["-4.52"]  # 14 of 31 days
+        (back,) = discounted([self.KEPT_14_DAYS], ending, billed=[billed(line("100"), before)])
+        assert str(back.amount) == "2.26"  # 10 % of 45.16 for 7 of 14 days is kept
+
+    def test_of_a_one_time_charge_give_back_all(self) -> None:
+        setup = line("80", period=("2026-01-01", "2026-01-02"), kind=LineKind.ONE_TIME)
+        before = discounted([setup], percentage("25"))
+        (back,) = discounted(
+            [credit("-80", ("2026-01-01", "2026-01-02"))], percentage("25"), billed=[billed(setup, before)]
+        )
+        assert str(back.amount) == "20.00"
+
+    def test_of_nothing_give_back_nothing(self) -> None:
+        before = discounted([line("100")], percentage("10"))
+        free = credit("0", ("2026-01-15", "2026-02-01"))
+        assert discounted([free], percentage("10"), billed=[billed(line("100"), before)]) == []
+
+    def test_free_the_budget_for_the_line_that_takes_the_days(self) -> None:
+        before = discounted([line("100")], fixed(budget("25")))
+        replaced = line("80", period=("2026-01-15", "2026-02-01"), segment_number=2)
+        voucher = fixed(budget("25", used="25"))
+        back, again = discounted([replaced, self.KEPT_14_DAYS], voucher, billed=[billed(line("100"), before)])
+        assert (str(back.amount), str(again.amount)) == ("13.71", "-13.71")
+        assert json.loads(back.derivation) == {
+            "v": 1,
+            "s": 1,
+            "m": "DiscountFixedAmount",
+            "g": "25",
+            "k": {"f": ["25", "45.16", "100"]},
+            "w": [["2026-01-01", "13.71"]],
+            "r": 2,
+        }
+        derivations = [each.derivation for each in (*before, back, again)]
+        assert budget_use(derivations, USD) == {date(2026, 1, 1): Decimal("25.00")}
+        assert (back.reduces, again.reduces) == tuple(
+            (100, replaced.period, kind) for kind in (LineKind.CREDIT, LineKind.RECURRING)
+        )
+
+    def test_free_the_newest_budgets_first(self) -> None:
+        quarter = line("90", period=("2026-01-01", "2026-04-01"))
+        monthly = fixed(
+            budget("10", ("2026-01-01", "2026-02-01")),
+            budget("10", ("2026-02-01", "2026-03-01")),
+            budget("10", ("2026-03-01", "2026-04-01")),
+        )
+        before = discounted([quarter], monthly)
+        (back,) = discounted([credit("-45", ("2026-02-15", "2026-04-01"))], monthly, billed=[billed(quarter, before)])
+        assert json.loads(back.derivation)["w"] == [["2026-03-01", "10"], ["2026-02-01", "5"]]
+        assert budget_use([*(each.derivation for each in before), json.loads(back.derivation)], USD) == {
+            date(2026, 1, 1): Decimal(10),
+            date(2026, 2, 1): Decimal(5),
+            date(2026, 3, 1): Decimal(0),
+        }
+
+    def test_never_leave_an_item_below_zero(self) -> None:
+        # Half of 33.33 is 16.67, twice.
+        half, voucher = percentage("50"), fixed(budget("50"), number="C-00000002")
+        before = discounted([line("100")], half, voucher)
+        found = discounted(
+            [credit("-66.67", ("2026-01-11", "2026-02-01"))], half, voucher, billed=[billed(line("100"), before)]
+        )
+        assert [str(each.amount) for each in found] == ["33.33", "33.34"]
+        assert json.loads(found[1].derivation)["k"]["l"] == "16.66"
+
+    def test_of_an_unknown_discount_are_refused(self) -> None:
+        item = billed(line("100"), discounted([line("100")], percentage("10")))
+        with pytest.raises(KeyError):
+            discounted([self.KEPT_14_DAYS], percentage("10", "C-00000002"), billed=[item])
+
+
+class TestChanges:
+    """A percentage that ends or changes within billed days is billed anew for them, once, by the target date."""
+
+    REMOVED = percentage("10", "C-00000001", segment("2020-01-01", "2026-01-15", price="10"))
+
+    @pytest.fixture
+    def before(self) -> list[Line]:
+        return discounted([line("100")], percentage("10"))
+
+    def test_what_a_removed_discount_had_taken_off_is_given_back(self, before: list[Line]) -> None:
+        item = billed(line("100"), before)
+        (back,) = discounted([], self.REMOVED, billed=[item], target_date="2026-01-15")
+        assert str(back.amount) == "5.48"  # 10.00 less 14 of 31 days of it
+        assert (back.reduces, back.credits_item) == ((100, days(*JANUARY), LineKind.RECURRING), 7)
+        assert back.description == "10 % off on Support – Change"
+        settled = billed(line("100"), [*before, back])
+        assert discounted([], self.REMOVED, billed=[settled]) == []
+
+    def test_not_before_the_target_date(self, before: list[Line]) -> None:
+        assert discounted([], self.REMOVED, billed=[billed(line("100"), before)], target_date="2026-01-14") == []
+
+    def test_a_higher_percentage_takes_off_more(self, before: list[Line]) -> None:
+        raised = percentage(
+            "10",
+            "C-00000001",
+            segment("2020-01-01", "2026-01-15", price="10"),
+            segment("2026-01-15", price="20", number=2),
+        )
+        (more,) = discounted([], raised, billed=[billed(line("100"), before)])
+        assert str(more.amount) == "-5.48"
+
+    @pytest.mark.parametrize(("end", "count"), [("2026-01-01", 1), ("2026-02-01", 0), ("2025-12-31", 0)])
+    def test_only_where_the_change_lies_within_the_days(self, before: list[Line], end: str, count: int) -> None:
+        ended = percentage("10", "C-00000001", segment("2020-01-01", end, price="10"))
+        found = discounted([], ended, billed=[billed(line("100"), before)], target_date="2026-03-01")
+        assert len(found) == count
+
+    def test_a_fixed_amount_stays(self) -> None:
+        before = discounted([line("100")], fixed(budget("25")))
+        assert discounted([], fixed(), billed=[billed(line("100"), before)]) == []
