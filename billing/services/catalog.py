@@ -7,7 +7,6 @@ from decimal import Decimal
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from billing.core.tiers import TierOrderError, tiered_steps
 from billing.core.types import (
     Alignment,
     BillingDayType,
@@ -15,6 +14,7 @@ from billing.core.types import (
     BillingTiming,
     ChargeModel,
     ChargeType,
+    DiscountLevel,
     ListPriceBase,
     Tier,
 )
@@ -25,9 +25,11 @@ from billing.models import (
     ProductRatePlanChargePrice,
     ProductRatePlanChargeTier,
 )
-from billing.models.terms import TriggerEvent
+from billing.models.terms import EndCondition, TriggerEvent, UpToPeriodsType
+from billing.services.charge_checks import charge_flaws, price_flaws, quantity_flaws, tier_flaws
+from billing.services.charge_terms import TIERED
 
-TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME)
+__all__ = ["TIERED", "create_charge", "create_product", "create_rate_plan", "refuse_flaws", "set_price"]
 
 
 def create_product(
@@ -65,10 +67,20 @@ def create_charge(
     trigger_event: TriggerEvent = TriggerEvent.CONTRACT_EFFECTIVE,
     unit: str = "",
     default_quantity: Decimal | None = None,
+    period_length: int = 0,
+    price_base_months: int = 0,
+    billing_day: int = 0,
+    end_condition: EndCondition = EndCondition.SUBSCRIPTION_END,
+    up_to_periods: int | None = None,
+    up_to_periods_type: UpToPeriodsType = UpToPeriodsType.BILLING_PERIODS,
+    discount_level: DiscountLevel | None = None,
+    discount_applies_to: Sequence[ChargeType] = (),
+    discount_stacked: bool = False,
 ) -> ProductRatePlanCharge:
-    """Add a charge to a rate plan, with one price (flat fee, per unit) or one set of tiers for each currency.
+    """Add a charge to a rate plan, with one price (flat fee, per unit, discount) or one set of tiers for each currency.
 
-    Raises ValidationError naming the field; then nothing was created.
+    The price of a percentage discount is its percentage. Raises ValidationError naming the field; then nothing was
+    created.
     """
     charge = ProductRatePlanCharge(
         rate_plan=rate_plan,
@@ -83,7 +95,17 @@ def create_charge(
         trigger_event=trigger_event,
         unit=unit,
         default_quantity=default_quantity,
+        period_length=period_length,
+        price_base_months=price_base_months,
+        billing_day=billing_day,
+        end_condition=end_condition,
+        up_to_periods=up_to_periods,
+        up_to_periods_type=up_to_periods_type,
+        discount_level=discount_level or "",
+        discount_applies_to=list(discount_applies_to),
+        discount_stacked=discount_stacked,
     )
+    refuse_flaws(charge)
     charge.full_clean()
     with transaction.atomic():
         charge.save(force_insert=True)
@@ -97,10 +119,11 @@ def set_price(
 ) -> ProductRatePlanChargePrice:
     """Set what a charge costs in one currency; subscriptions keep the price they were sold at.
 
-    Raises ValidationError if the charge's model needs the other kind of price, or its tiers leave gaps.
+    Raises ValidationError if the charge's model needs the other kind of price, its tiers leave gaps, or a price lies
+    below zero or (a percentage) above 100.
     """
     tiers = None if isinstance(price, Decimal) else tuple(price)
-    _refuse_wrong_kind(charge, tiers)
+    _refuse_wrong_price(charge, price if isinstance(price, Decimal) else None, tiers)
     with transaction.atomic():
         row = ProductRatePlanChargePrice.objects.filter(charge=charge, currency=currency).first()
         row = row or ProductRatePlanChargePrice(charge=charge, currency=currency)
@@ -115,18 +138,26 @@ def set_price(
     return row
 
 
-def _refuse_wrong_kind(charge: ProductRatePlanCharge, tiers: tuple[Tier, ...] | None) -> None:
+def refuse_flaws(charge: ProductRatePlanCharge) -> None:
+    """Raise ValidationError by field if a charge cannot be billed as its terms say."""
+    flaws: dict[str, list[str]] = {}
+    for field, message in charge_flaws(charge):
+        flaws.setdefault(field, []).append(message)
+    for words in quantity_flaws(charge, charge.default_quantity):
+        flaws.setdefault("default_quantity", []).append(f"“{charge.name}” {words}.")
+    if flaws:
+        raise ValidationError(flaws)
+
+
+def _refuse_wrong_price(charge: ProductRatePlanCharge, price: Decimal | None, tiers: tuple[Tier, ...] | None) -> None:
     needs_tiers = charge.charge_model in TIERED
     if needs_tiers != (tiers is not None):
         wanted = "tiers instead of one price" if needs_tiers else "one price instead of tiers"
         raise ValidationError(
             {"price": f"“{charge.name}” is a {charge.get_charge_model_display()} charge: give {wanted}."}
         )
-    if tiers is not None:
-        if not tiers:
-            raise ValidationError({"price": f"“{charge.name}” needs at least one tier."})
-        try:
-            tiered_steps(Decimal(0), tiers)
-        except TierOrderError as flaw:
-            message = f"Each tier of “{charge.name}” must end above the one before; only the last may have no end."
-            raise ValidationError({"price": message}) from flaw
+    if tiers is not None and not tiers:
+        raise ValidationError({"price": f"“{charge.name}” needs at least one tier."})
+    flaws = [*tier_flaws(tiers or ()), *(price_flaws(charge.charge_model, price) if price is not None else ())]
+    if flaws:
+        raise ValidationError({"price": [f"“{charge.name}” {words}." for words in flaws]})

@@ -1,43 +1,35 @@
-"""What an order asks for, and the check that all of it is sold, dated, priced and counted."""
+"""What an order asks for, as plain values, and how it is told what is wrong with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, NamedTuple
 
-from dateutil.relativedelta import relativedelta
 from django.core.exceptions import ValidationError
 
-from accounts.models import Account, AccountStatus
-from billing.core.charge_models import UnpriceableError
-from billing.core.money import AMOUNT_LIMIT, PRICE_DECIMALS, MoneyError
-from billing.core.mrr import monthly_revenue
-from billing.core.types import (
-    Alignment,
-    BillingDayType,
-    BillingPeriod,
-    BillingTiming,
-    ChargeModel,
-    ChargeTerms,
-    ChargeType,
-    ListPriceBase,
-    PriceFormat,
-    Segment,
-    Tier,
-)
-from billing.models import ProductRatePlan, ProductRatePlanCharge
-from billing.models.terms import TriggerEvent
+from accounts.models import Account
+from billing.core.types import Tier
+from billing.models import ProductRatePlan, ProductRatePlanCharge, RatePlan, RatePlanCharge, Subscription, TermType
 
 MAX_TERM_MONTHS = 600
+MAX_ACTIONS = 10_000
 MAX_PROBLEMS = 20  # of two thousand subscriptions with the same mistake nobody reads more
-TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME)
+
+
+class CancelWhen(StrEnum):
+    """How the day of a cancellation was chosen; the last of these needs to know what is billed, so the caller does."""
+
+    SPECIFIC_DATE = "SpecificDate"
+    END_OF_TERM = "EndOfCurrentTerm"
+    END_OF_BILLED = "EndOfLastInvoicePeriod"
 
 
 class ChargeChoice(NamedTuple):
     """What an order says about one charge of a plan; None keeps what the catalogue says.
 
-    `price` is per list price base in the account's currency; `trigger_date` serves charges that begin on a date of
-    their own.
+    `price` is per list price base in the account's currency (percent for a percentage discount); `trigger_date` serves
+    charges that begin on a date of their own, `end_date` (first day no longer charged) those that end on one.
     """
 
     charge: ProductRatePlanCharge
@@ -45,6 +37,7 @@ class ChargeChoice(NamedTuple):
     price: Decimal | None = None
     tiers: tuple[Tier, ...] | None = None
     trigger_date: date | None = None
+    end_date: date | None = None
 
 
 class NewRatePlan(NamedTuple):
@@ -58,6 +51,7 @@ class NewSubscription(NamedTuple):
     """A subscription to be created: evergreen, or with a term of `term_months` or up to (not including) `term_end`.
 
     Charges that wait for service activation or customer acceptance are not due while that date is unknown.
+    `renewal_months` is the length of each renewal; None: as long as the first term.
     """
 
     rate_plans: tuple[NewRatePlan, ...]
@@ -71,243 +65,175 @@ class NewSubscription(NamedTuple):
     invoice_separately: bool = False
     name: str = ""
     custom_fields: Mapping[str, Any] = {}
+    renewal_months: int | None = None
 
 
-class PlannedCharge(NamedTuple):
-    """A charge ready to be written."""
+class CreatedBy(NamedTuple):
+    """The subscription that an earlier action of the same order creates; positions count from 1."""
 
-    catalogue: ProductRatePlanCharge
-    trigger_date: date | None
-    segment: Segment
-    mrr: Decimal
+    position: int
 
 
-class PlannedSubscription(NamedTuple):
-    """A subscription ready to be written."""
+Target = Subscription | CreatedBy
 
-    request: NewSubscription
-    owner: Account
-    term_end: date | None
-    plans: list[tuple[ProductRatePlan, list[PlannedCharge]]]
 
-    @property
-    def charges(self) -> list[PlannedCharge]:
-        return [charge for _, charges in self.plans for charge in charges]
+class AddProduct(NamedTuple):
+    """Add a rate plan to a subscription; charges that begin with the contract begin on `effective_date`.
+
+    Without dates of their own, activation and acceptance are those of the subscription, but never before that day.
+    """
+
+    subscription: Target
+    rate_plan: NewRatePlan
+    effective_date: date
+    service_activation: date | None = None
+    customer_acceptance: date | None = None
+
+
+class ChargeChange(NamedTuple):
+    """What becomes of a charge; None keeps what it has.
+
+    The charge may be named by the catalogue's charge it was made from, if the subscription has it once.
+    """
+
+    charge: RatePlanCharge | ProductRatePlanCharge
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    tiers: tuple[Tier, ...] | None = None
+
+
+class UpdateProduct(NamedTuple):
+    """Change price, quantity or tiers of charges: each gets a new segment from `effective_date` on."""
+
+    subscription: Target
+    charges: tuple[ChargeChange, ...]
+    effective_date: date
+
+
+class RemoveProduct(NamedTuple):
+    """Take a rate plan out of a subscription; `effective_date` is the first day without it.
+
+    The plan may be named by the catalogue's plan it was made from, if the subscription has it once.
+    """
+
+    subscription: Target
+    rate_plan: RatePlan | ProductRatePlan
+    effective_date: date
+
+
+class RenewSubscription(NamedTuple):
+    """Let the next term begin where the current one ends; without `months` it is as long as renewals are."""
+
+    subscription: Target
+    months: int | None = None
+
+
+class CancelSubscription(NamedTuple):
+    """End a subscription; `effective_date` is the first day not served (not needed at the end of the term)."""
+
+    subscription: Target
+    effective_date: date | None = None
+    when: CancelWhen = CancelWhen.SPECIFIC_DATE
+
+
+class Suspend(NamedTuple):
+    """Stop serving and charging from `effective_date` on, until it is resumed."""
+
+    subscription: Target
+    effective_date: date
+
+
+class Resume(NamedTuple):
+    """Serve and charge again from `effective_date` on; `extend_term` adds the suspended days to the term."""
+
+    subscription: Target
+    effective_date: date
+    extend_term: bool = False
+
+
+class TermsAndConditions(NamedTuple):
+    """Change what was agreed on apart from products; None keeps what it is.
+
+    A termed subscription ends its current term after `term_months` from that term's start, or on `term_end` (first day
+    after it). `renewal_months` 0 makes renewals as long as the first term.
+    """
+
+    subscription: Target
+    effective_date: date
+    term_type: TermType | None = None
+    term_months: int | None = None
+    term_end: date | None = None
+    auto_renew: bool | None = None
+    renewal_months: int | None = None
+    invoice_separately: bool | None = None
+    name: str | None = None
+
+
+Amendment = (
+    AddProduct
+    | UpdateProduct
+    | RemoveProduct
+    | RenewSubscription
+    | CancelSubscription
+    | Suspend
+    | Resume
+    | TermsAndConditions
+)
+Action = NewSubscription | Amendment
+
+
+class OrderProblem(NamedTuple):
+    """One thing that is wrong with an order: which action (from 1; None: the order itself), which field, in words."""
+
+    position: int | None
+    field: str
+    message: str
+
+
+class OrderRefusedError(ValidationError):
+    """An order was refused and nothing was written; `problems` has everything that is wrong with it, by action."""
+
+    def __init__(self, by_field: Mapping[str, list[str]], problems: list[OrderProblem]) -> None:
+        super().__init__(dict(by_field))
+        self.problems = problems
 
 
 class Problems:
-    """What is wrong with an order, by field; each message says which subscription it is about if there are several."""
+    """What is wrong with an order, by field; each message says which action it is about if there are several."""
 
-    def __init__(self, subscriptions: int) -> None:
-        self.by_field: dict[str, list[str]] = {}
-        self.subscriptions = subscriptions
-        self.count = 0
+    def __init__(self, actions: int) -> None:
+        self.found: list[OrderProblem] = []
+        self.actions = actions
+
+    @property
+    def count(self) -> int:
+        return len(self.found)
 
     def add(self, field: str, message: str, *, position: int | None = None) -> None:
-        about = f"Subscription {position}: " if position and self.subscriptions > 1 else ""
-        self.by_field.setdefault(field, []).append(f"{about}{message}")
-        self.count += 1
+        self.found.append(OrderProblem(position, field, message))
 
     def refuse(self) -> None:
-        if self.by_field:
-            raise ValidationError(self.by_field)
+        """Raise OrderRefusedError if anything is wrong."""
+        by_field: dict[str, list[str]] = {}
+        for position, field, message in self.found:
+            about = f"Action {position}: " if position and self.actions > 1 else ""
+            by_field.setdefault(field, []).append(f"{about}{message}")
+        if by_field:
+            raise OrderRefusedError(by_field, self.found)
 
 
-def catalogue_of(subscriptions: Sequence[NewSubscription]) -> dict[int, list[ProductRatePlanCharge]]:
-    """Return the charges of every plan in the order with their prices and tiers, in four queries however many."""
-    plans = {plan.plan.pk for request in subscriptions for plan in request.rate_plans}
-    charges = (
-        ProductRatePlanCharge.objects.filter(rate_plan__in=plans)
-        .select_related("rate_plan__product")
-        .prefetch_related("prices__tiers")
-        .order_by("id")
-    )
-    found: dict[int, list[ProductRatePlanCharge]] = {}
-    for charge in charges:
-        found.setdefault(charge.rate_plan_id, []).append(charge)
-    return found
+class Report:
+    """Takes down what is wrong with one action."""
 
-
-class Checker:
-    """Checks one requested subscription and works out what would be written; collects what is wrong with it."""
-
-    def __init__(
-        self,
-        account: Account,
-        order_date: date,
-        catalogue: dict[int, list[ProductRatePlanCharge]],
-        problems: Problems,
-        position: int,
-    ) -> None:
-        self.account, self.order_date, self.catalogue = account, order_date, catalogue
+    def __init__(self, problems: Problems, position: int) -> None:
         self.problems, self.position = problems, position
+        self._before = problems.count
 
     def add(self, field: str, message: str) -> None:
+        """Add one problem; messages are whole sentences that say what is wrong."""
         self.problems.add(field, message, position=self.position)
 
-    def subscription(self, request: NewSubscription) -> PlannedSubscription:
-        owner = request.invoice_owner or self.account
-        if owner.status != AccountStatus.ACTIVE:
-            self.add("invoice_owner", f"Account {owner.number} is {owner.status}; only active accounts are billed.")
-        if owner.currency != self.account.currency:
-            self.add(
-                "invoice_owner",
-                f"Account {owner.number} is billed in {owner.currency}, account {self.account.number} in"
-                f" {self.account.currency}.",
-            )
-        if not request.rate_plans:
-            self.add("rate_plans", "A subscription needs at least one rate plan.")
-        self.dates(request)
-        term_end = self.term_end(request)
-        plans = [(plan.plan, self.plan(request, plan, term_end)) for plan in request.rate_plans]
-        return PlannedSubscription(request, owner, term_end, plans)
-
-    def dates(self, request: NewSubscription) -> None:
-        steps = [("contract effective", request.contract_effective)]
-        for field in ("service_activation", "customer_acceptance"):
-            day = getattr(request, field)
-            if day is None:
-                continue
-            before, earlier = steps[-1]
-            if day < earlier:
-                words = field.replace("_", " ").capitalize()
-                self.add(field, f"{words} ({day}) cannot come before the {before} date ({earlier}).")
-            steps.append((field.replace("_", " "), day))
-
-    def term_end(self, request: NewSubscription) -> date | None:
-        start = request.contract_effective
-        if request.term_months is not None and request.term_end is not None:
-            self.add("term_end", "Give the term's months or its end, not both.")
-        elif request.term_months is not None:
-            if 1 <= request.term_months <= MAX_TERM_MONTHS:
-                return start + relativedelta(months=request.term_months)
-            self.add("term_months", f"A term lasts 1 to {MAX_TERM_MONTHS} months, not {request.term_months}.")
-        elif request.term_end is not None and request.term_end <= start:
-            self.add("term_end", f"The term must end after it starts: {request.term_end} is not after {start}.")
-        return request.term_end
-
-    def plan(self, request: NewSubscription, chosen: NewRatePlan, term_end: date | None) -> list[PlannedCharge]:
-        offered = self.catalogue.get(chosen.plan.pk, [])
-        if not offered:
-            self.add("rate_plans", f"Rate plan “{chosen.plan}” has no charges.")
-            return []
-        product = offered[0].rate_plan.product
-        on = self.order_date
-        if on < product.effective_start or (product.effective_end is not None and on >= product.effective_end):
-            self.add("rate_plans", f"“{product}” is not sold on {on}.")
-        choices = {choice.charge.pk: choice for choice in chosen.charges}
-        for stranger in choices.keys() - {charge.pk for charge in offered}:
-            self.add("charges", f"“{choices[stranger].charge.name}” is not a charge of rate plan “{chosen.plan}”.")
-        charges = (
-            self.charge(request, charge, choices.get(charge.pk, ChargeChoice(charge)), term_end) for charge in offered
-        )
-        return [charge for charge in charges if charge is not None]
-
-    def charge(
-        self, request: NewSubscription, charge: ProductRatePlanCharge, choice: ChargeChoice, term_end: date | None
-    ) -> PlannedCharge | None:
-        already = self.problems.count
-        trigger_date = self.trigger_date(request, charge, choice, term_end)
-        price, tiers = self.price(charge, choice)
-        quantity = self.quantity(charge, choice)
-        if self.problems.count > already:
-            return None
-        start = trigger_date or request.contract_effective
-        segment = Segment(0, 1, start, None, quantity, price, tiers)
-        try:
-            return PlannedCharge(charge, trigger_date, segment, monthly_revenue(_terms(charge), segment))
-        except UnpriceableError as flaw:
-            self.add("price", f"{_named(charge)} {flaw.message}.")
-        except MoneyError as error:
-            self.add("price", f"{_named(charge)} cannot be sold at that price. {error}")
-        return None
-
-    def trigger_date(
-        self, request: NewSubscription, charge: ProductRatePlanCharge, choice: ChargeChoice, term_end: date | None
-    ) -> date | None:
-        if charge.trigger_event == TriggerEvent.SPECIFIC_DATE:
-            day = choice.trigger_date
-            if day is None:
-                self.add("trigger_date", f"{_named(charge)} begins on a date of its own: give it.")
-            elif day < request.contract_effective:
-                self.add("trigger_date", f"{_named(charge)} cannot begin before the contract ({day}).")
-        else:
-            day = {
-                TriggerEvent.CONTRACT_EFFECTIVE: request.contract_effective,
-                TriggerEvent.SERVICE_ACTIVATION: request.service_activation,
-                TriggerEvent.CUSTOMER_ACCEPTANCE: request.customer_acceptance,
-            }[TriggerEvent(charge.trigger_event)]
-        if day is not None and term_end is not None and day >= term_end:
-            self.add("term_end", f"{_named(charge)} would begin on {day}, when the term is over.")
-        return day
-
-    def price(self, charge: ProductRatePlanCharge, choice: ChargeChoice) -> tuple[Decimal | None, tuple[Tier, ...]]:
-        """Return the price or the tiers: those of the order, else the catalogue's in the account's currency."""
-        currency = self.account.currency
-        if charge.charge_model in TIERED:
-            if choice.price is not None:
-                self.add("price", f"{_named(charge)} is priced by tiers; give tiers instead of one price.")
-            tiers = choice.tiers if choice.tiers is not None else _catalogue_tiers(charge, currency)
-            if not tiers:
-                self.add("price", f"{_named(charge)} has no price tiers in {currency}.")
-            for number in (number for tier in tiers for number in (tier.price, tier.up_to) if number is not None):
-                self.number("price", charge, "a tier", number)
-            return None, tiers
-        if choice.tiers is not None:
-            self.add("price", f"{_named(charge)} has one price; give that instead of tiers.")
-        price = choice.price
-        if price is None:
-            price = next((row.price for row in charge.prices.all() if row.currency == currency), None)
-        if price is None:
-            self.add("price", f"{_named(charge)} has no price in {currency}.")
-        else:
-            self.number("price", charge, "a price", price)
-        return price, ()
-
-    def quantity(self, charge: ProductRatePlanCharge, choice: ChargeChoice) -> Decimal | None:
-        if charge.charge_model == ChargeModel.FLAT_FEE:
-            if choice.quantity is not None:
-                self.add("quantity", f"{_named(charge)} is a flat fee and has no quantity.")
-            return None
-        quantity = choice.quantity if choice.quantity is not None else charge.default_quantity
-        if quantity is None:
-            self.add("quantity", f"{_named(charge)} needs a quantity.")
-        elif self.number("quantity", charge, "a quantity", quantity) and quantity < 0:
-            self.add("quantity", f"{_named(charge)} has a quantity below zero ({quantity}).")
-        return quantity
-
-    def number(self, field: str, charge: ProductRatePlanCharge, what: str, value: Decimal) -> bool:
-        """Tell whether a number can be stored as it is; if not, say why."""
-        if not value.is_finite():
-            self.add(field, f"{_named(charge)} has {what} that is not a number.")
-        elif abs(value) > AMOUNT_LIMIT:
-            self.add(field, f"{_named(charge)} has {what} beyond the limit of {AMOUNT_LIMIT:,}.")
-        elif int(value.normalize().as_tuple().exponent) < -PRICE_DECIMALS:
-            self.add(field, f"{_named(charge)} has {what} with more than {PRICE_DECIMALS} decimal places.")
-        else:
-            return True
-        return False
-
-
-def _named(charge: ProductRatePlanCharge) -> str:
-    return f"Charge “{charge.name}” of rate plan “{charge.rate_plan.name}”"
-
-
-def _catalogue_tiers(charge: ProductRatePlanCharge, currency: str) -> tuple[Tier, ...]:
-    for row in charge.prices.all():
-        if row.currency == currency:
-            tiers = sorted(row.tiers.all(), key=lambda tier: tier.number)
-            return tuple(Tier(tier.up_to, tier.price, PriceFormat(tier.price_format)) for tier in tiers)
-    return ()
-
-
-def _terms(charge: ProductRatePlanCharge) -> ChargeTerms:
-    return ChargeTerms(
-        ChargeType(charge.charge_type),
-        ChargeModel(charge.charge_model),
-        BillingTiming(charge.billing_timing),
-        BillingPeriod(charge.billing_period) if charge.billing_period else None,
-        ListPriceBase(charge.list_price_base),
-        BillingDayType(charge.billing_day_type),
-        Alignment(charge.alignment),
-    )
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether nothing was found wrong with this action so far."""
+        return self.problems.count == self._before

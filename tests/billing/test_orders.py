@@ -289,12 +289,12 @@ class TestRefusals:
         assert refusal(account, new(team_plan(), invoice_owner=owner)) == {"invoice_owner": [words]}
 
     def test_order_without_subscriptions_is_refused(self):
-        assert list(refusal(acme())) == ["subscriptions"]
+        assert list(refusal(acme())) == ["actions"]
 
     def test_message_says_which_subscription_is_meant(self):
         rate_plan = team_plan()
         found = refusal(acme(), new(rate_plan), new(rate_plan, term_months=0))
-        assert found == {"term_months": ["Subscription 2: A term lasts 1 to 600 months, not 0."]}
+        assert found == {"term_months": ["Action 2: A term lasts 1 to 600 months, not 0."]}
 
     def test_same_mistake_two_thousand_times_is_told_twenty_times(self):
         found = refusal(acme(), *[new(team_plan(), term_months=0)] * 2000)
