@@ -5,11 +5,22 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from accounts.wording import money, number, unit_price
-from billing.core.derivation import VERSION
-from billing.core.types import ChargeModel, PriceFormat
+from billing.core.derivation import VERSION, amount_of
+from billing.core.discounts import discount_amount_of
+from billing.core.types import ChargeModel, Currency, PriceFormat
 from invoicing.models import InvoiceItem
 
-SPANS = {1: "a month", 3: "a quarter", 6: "a half-year", 12: "a year"}
+SPANS = {
+    1: "a month",
+    3: "a quarter",
+    6: "a half-year",
+    12: "a year",
+    24: "two years",
+    36: "three years",
+    60: "five years",
+}
+DISCOUNTS = (ChargeModel.DISCOUNT_FIXED, ChargeModel.DISCOUNT_PERCENTAGE)
+SKIPPED = [0]  # the share of a partial period that the billing rules leave out
 # Results between the steps are exact; of those without an end this many digits are shown, and the dots say so.
 SHOWN_DIGITS = 6
 
@@ -35,24 +46,115 @@ def explain(item: InvoiceItem, *, currency: str) -> list[Step]:
                 Fraction(item.amount),
             )
         ]
-    steps = _rate(d, currency)
-    if "f" in d and d["f"][0] != d["f"][1]:
-        steps.append(_full_period(d, steps[-1].value, currency))
-    if "part" in d:
-        steps.append(_proration(d, steps[-1].value, currency))
+    if "credit" in d:
+        steps = _credit(d, currency)
+    else:
+        steps = _discount(d, currency) if d["m"] in DISCOUNTS else _charge(d, currency)
     steps.append(_rounding(d["r"], item.amount, steps[-1].value, currency))
     return steps
 
 
 def proration_note(item: InvoiceItem) -> str:
     """Return the short note that stands beside a prorated line, “17 of 30 days”, or nothing."""
-    return _share_words(item.derivation["part"]) if "part" in item.derivation else ""
+    d: dict[str, Any] = item.derivation
+    if "day" in d:
+        return _days_words(d["day"])
+    return _share_words(d["part"]) if "part" in d and d["part"] != SKIPPED else ""
+
+
+def _charge(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return the steps from the price to the exact amount of a line that bills days."""
+    steps = _rate(d, currency)
+    if "f" in d and d["f"][0] != d["f"][1]:
+        steps.append(_full_period(d, steps[-1].value, currency))
+    if d.get("part") == SKIPPED:
+        steps.append(_step("Partial period", "not billed: the billing rules skip it", Fraction(0), currency))
+    elif "part" in d:
+        steps.append(_proration(d, steps[-1].value, currency))
+    elif "day" in d:
+        days, whole = d["day"]
+        working = f"{_exact(steps[-1].value, currency)} × {days} ÷ {whole}: {_days_words(d['day'])}"
+        steps.append(_step("Proration", working, steps[-1].value * Fraction(days, whole), currency))
+    return steps
+
+
+def _credit(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return the steps of a credit: what the days that stay cost now, less what was billed for all of them."""
+    credit = d["credit"]
+    billed, kept = Fraction(credit["billed"]), Fraction(0)
+    steps = [_step("Billed so far", "by the line that this one credits", billed, currency)]
+    for days in credit.get("kept", []):
+        for step in _charge(days, currency):
+            steps.append(step._replace(name=f"Kept days: {step.name}"))
+        amount = amount_of(days, Currency(currency, days["r"]))
+        steps.append(_rounding(days["r"], amount, steps[-1].value, currency)._replace(name="Kept days: amount"))
+        kept += Fraction(amount)
+    working = f"{_exact(kept, currency)} − {_exact(billed, currency)}" if kept else "everything billed is given back"
+    steps.append(_step("Credit", working, kept - billed, currency))
+    return steps
+
+
+def _discount(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return the steps of a discount: what it takes off the line, or what it gives back of what it had taken off."""
+    if "g" not in d:
+        steps = _taken_off(d, currency)
+        return [*steps, _step("Taken off", "as a negative amount", -steps[-1].value, currency)]
+    before = Fraction(d["g"])
+    steps = [_step("Taken off so far", "of the line that is credited", before, currency)]
+    kept = Fraction(0)
+    if "k" in d:
+        for step in _taken_off(d["k"], currency):
+            steps.append(step._replace(name=f"Still taken off: {step.name}"))
+        amount = Decimal(d["g"]) - discount_amount_of(d, Currency(currency, d["r"]))
+        kept = Fraction(amount)
+        steps.append(_rounding(d["r"], amount, steps[-1].value, currency)._replace(name="Still taken off"))
+    working = f"{_exact(before, currency)} − {_exact(kept, currency)}" if kept else "all of it"
+    return [*steps, _step("Given back", working, before - kept, currency)]
+
+
+def _taken_off(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return the steps that give what a discount takes off, above zero and not yet rounded."""
+    steps: list[Step] = []
+    total = Fraction(0)
+    if "f" in d:
+        first, kept, whole = map(Fraction, d["f"])
+        words = f"{_exact(first, currency)} × {_exact(kept, currency)} ÷ {_exact(whole, currency)}: in proportion to the line"
+        total = first * kept / whole
+        steps.append(_step("Share", words, total, currency))
+    elif "b" in d:
+        base = Fraction(d["b"])
+        for _, percentage, days in d["w"]:
+            share = "" if days == d["n"] else f" × {days} ÷ {d['n']}: {_days_words([days, d['n']])}"
+            value = base * Fraction(percentage) / 100 * Fraction(days, d["n"])
+            steps.append(
+                _step(
+                    "Percentage", f"{number(Decimal(percentage))} % of {_exact(base, currency)}{share}", value, currency
+                )
+            )
+            total += value
+    else:
+        for start, budget, used, most, *_ in d["w"]:
+            value = min(Fraction(budget) - Fraction(used), Fraction(most))
+            left = f"{_exact(Fraction(budget), currency)} from {start} on"
+            if Fraction(used):
+                left += f", of which {_exact(Fraction(used), currency)} is used"
+            steps.append(
+                _step(
+                    "Fixed amount", f"{left}; at most {_exact(Fraction(most), currency)} of this line", value, currency
+                )
+            )
+            total += value
+    if len(steps) > 1:
+        steps.append(_step("All together", "sum", total, currency))
+    if "l" in d:
+        steps.append(_step("Limit", "no more than is left of the line", Fraction(d["l"]), currency))
+    return steps
 
 
 def _rate(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps that price the whole quantity for the span the list price is for."""
     model = ChargeModel(d["m"])
-    per = f", for {_span(d['f'][1])}" if "f" in d else ""
+    per = f", for {_span(d['f'][1], d.get('u', ''))}" if "f" in d else ""
     source = f"price of segment {d['s']}{per}"
     if model is ChargeModel.FLAT_FEE:
         return [_step("Flat fee", source, Fraction(d["p"]), currency)]
@@ -88,7 +190,9 @@ def _is_flat(tier: list[str]) -> bool:
 def _full_period(d: dict[str, Any], before: Fraction, currency: str) -> Step:
     months, base = d["f"]
     factor = f"× {months}" if base == 1 else f"÷ {base}" if months == 1 else f"× {months} ÷ {base}"
-    working = f"{_exact(before, currency)} {factor}: billed is {_span(months)}, the price is for {_span(base)}"
+    unit = d.get("u", "")
+    spans = f"billed is {_span(months, unit)}, the price is for {_span(base, unit)}"
+    working = f"{_exact(before, currency)} {factor}: {spans}"
     return _step("Billing period", working, before * Fraction(months, base), currency)
 
 
@@ -145,5 +249,14 @@ def _share_words(share: list[int]) -> str:
     return " + ".join(words)
 
 
-def _span(months: int) -> str:
-    return SPANS.get(months, f"{months} months")
+def _days_words(days: list[int]) -> str:
+    """[17, 92] reads “17 of 92 days”."""
+    return f"{days[0]} of {days[1]} days"
+
+
+def _span(length: int, unit: str) -> str:
+    """Return a length of time in words; the unit is that of a derivation: months unless it says weeks or days."""
+    if not unit:
+        return SPANS.get(length, f"{length} months")
+    name = {"w": "week", "d": "day"}[unit]
+    return f"a {name}" if length == 1 else f"{length} {name}s"

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from accounts.models import SINGLE_LINE, Account, AccountStatus, BillingBatch
 from accounts.operator_admin import DayInput
 from billing.core.types import ChargeType
-from billing.queries import auto_post_allowed
+from billing.queries import auto_post_allowed, bill_run_defaults
 from invoicing.models import BillRun, BillRunScope
 from invoicing.services import RunRequest
 
@@ -58,6 +58,10 @@ class BillRunForm(forms.Form):
     charge_types = forms.MultipleChoiceField(
         label="Charges to include", choices=CHARGE_TYPES, widget=forms.CheckboxSelectMultiple, required=False
     )
+    auto_renew = forms.BooleanField(
+        label="Renew subscriptions whose term has ended", required=False,
+        help_text="Those with auto-renew whose term ends by the target date; otherwise they are not billed beyond it.",
+    )  # fmt: skip
     auto_post = forms.BooleanField(
         label="Post the invoices without review", required=False,
         help_text="Posted invoices are locked; posting cannot be undone.",
@@ -68,7 +72,12 @@ class BillRunForm(forms.Form):
     skip_zero_totals = forms.BooleanField(label="No e-mail for invoices with a zero total", required=False)
 
     def __init__(self, data: QueryDict | None = None, *, user: Any, today: date, **kwargs: Any) -> None:
-        first = {"target_date": today, "invoice_date": today, "charge_types": [value for value, _ in CHARGE_TYPES]}
+        first = {
+            "target_date": today,
+            "invoice_date": today,
+            "charge_types": [value for value, _ in CHARGE_TYPES],
+            **bill_run_defaults(),
+        }
         super().__init__(data, initial={**first, **(kwargs.pop("initial", None) or {})}, **kwargs)
         self.fields["batches"].queryset = BillingBatch.objects.all()  # type: ignore[attr-defined]
         self.fields["accounts"].queryset = Account.objects.order_by("number")  # type: ignore[attr-defined]
@@ -99,6 +108,7 @@ class BillRunForm(forms.Form):
             auto_email=values.get("auto_email", False),
             email_zero_totals=not values.get("skip_zero_totals", False),
             name=values["name"],
+            auto_renew=values["auto_renew"],
         )
 
     def add_refusal(self, error: ValidationError) -> None:
@@ -169,6 +179,7 @@ def _like(run: BillRun | None) -> dict[str, Any]:
         "target_date": run.target_date,
         "invoice_date": run.invoice_date,
         "charge_types": [value for value, _ in CHARGE_TYPES if value not in run.excluded_charge_types],
+        "auto_renew": run.auto_renew,
         "auto_post": run.auto_post,
         "auto_email": run.auto_email,
         "skip_zero_totals": not run.email_zero_totals,

@@ -9,6 +9,7 @@ from dateutil.relativedelta import relativedelta
 from billing.core.pricing import price
 from billing.core.types import BillingTiming, Charge, Line, LineKind
 from billing.queries import current_rules
+from invoicing.bill_run.discounting import discounted
 from invoicing.bill_run.load import load_accounts
 
 LOOK_AHEAD = (0, 1, 3, 6, 12)  # months
@@ -32,11 +33,16 @@ def next_invoice(account_id: int, *, today: date) -> NextInvoice:
     rules = current_rules()
     for months in LOOK_AHEAD:
         target = today + relativedelta(months=months)
-        loaded = load_accounts([account_id], target_date=target)
+        loaded = load_accounts([account_id], target_date=target, rules=rules)
         if not loaded:
             break
-        account, _, charges = loaded[0]
+        account, _, charges, discounts = loaded[0]
         lines, problems = price(account, charges, rules=rules, target_date=target)
+        lines, problems = (
+            discounted(account, charges, lines, discounts, rules=rules, target_date=target)
+            if lines
+            else (lines, problems)
+        )
         if problems:
             return NextInvoice(today, [], Decimal(0), account.currency.code, problems[0].message)
         if lines:

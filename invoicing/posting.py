@@ -162,12 +162,21 @@ def close_run(run_id: int) -> None:
             runs.update(status=BillRunStatus.CANCELED)
 
 
+# Days are released from their end only: what bills later days, or credits these, has to go first. A credit's own days are
+# billed again when it goes, so nobody else may have billed them meanwhile.
 _LATER_BILLING = """
-SELECT DISTINCT coalesce(v.number, v.reference) FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
-JOIN invoicing_coverage mine ON mine.item_id = i.id
-JOIN invoicing_coverage later ON later.charge_id = mine.charge_id AND upper(later.period) > upper(mine.period)
-JOIN invoicing_invoiceitem li ON li.id = later.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
-WHERE {mine} AND NOT {theirs} ORDER BY 1 LIMIT 3
+SELECT DISTINCT coalesce(v.number, v.reference) FROM (
+    SELECT later.item_id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
+    JOIN invoicing_coverage mine ON mine.item_id = i.id
+    JOIN invoicing_coverage later ON later.charge_id = mine.charge_id AND upper(later.period) > upper(mine.period) WHERE {mine}
+    UNION ALL
+    SELECT later.item_id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id AND i.kind = 'Credit'
+    JOIN invoicing_coverage later ON later.charge_id = i.charge_id AND upper(later.period) > lower(i.period) WHERE {mine}
+    UNION ALL
+    SELECT k.id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
+    JOIN invoicing_invoiceitem k ON k.credits_id = i.id WHERE {mine}
+) found JOIN invoicing_invoiceitem li ON li.id = found.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
+WHERE v.status <> 'Canceled' AND NOT {theirs} ORDER BY 1 LIMIT 3
 """
 _LATER_THAN_INVOICES = _LATER_BILLING.format(mine="w.id = ANY(%(ids)s)", theirs="v.id = ANY(%(ids)s)")
 _LATER_THAN_RUN = _LATER_BILLING.format(
@@ -176,6 +185,21 @@ _LATER_THAN_RUN = _LATER_BILLING.format(
 
 _RELEASE = """
 DELETE FROM invoicing_coverage WHERE item_id IN (SELECT id FROM invoicing_invoiceitem WHERE invoice_id = ANY(%(ids)s))
+"""
+
+
+# What the canceled credits gave back is billed again by the items that they credited, newest days last.
+_LENGTHEN = """
+UPDATE invoicing_coverage c SET period = daterange(lower(c.period), upper(k.period))
+FROM invoicing_invoiceitem k JOIN invoicing_invoiceitem i ON i.id = k.credits_id JOIN invoicing_invoice v ON v.id = i.invoice_id
+WHERE k.invoice_id = ANY(%(ids)s) AND k.kind = 'Credit' AND v.status <> 'Canceled' AND c.item_id = i.id AND upper(c.period) = lower(k.period)
+"""
+_RESTORE = """
+INSERT INTO invoicing_coverage (charge_id, item_id, kind, period)
+SELECT i.charge_id, i.id, CASE i.kind WHEN 'OneTime' THEN 'Once' ELSE 'Period' END, k.period
+FROM invoicing_invoiceitem k JOIN invoicing_invoiceitem i ON i.id = k.credits_id AND lower(k.period) = lower(i.period)
+JOIN invoicing_invoice v ON v.id = i.invoice_id
+WHERE k.invoice_id = ANY(%(ids)s) AND k.kind = 'Credit' AND v.status <> 'Canceled' ORDER BY i.charge_id, lower(k.period)
 """
 
 
@@ -200,7 +224,12 @@ def cancel_drafts(invoice_ids: list[int]) -> int:
             return 0
         _refuse_if_billed_later(_LATER_THAN_INVOICES, ids=ids)
         Invoice.objects.filter(pk__in=ids).update(status=InvoiceStatus.CANCELED, canceled_at=timezone.now())
-        cursor.execute(_RELEASE, {"ids": ids})
+        for statement in (_RELEASE, _RESTORE):
+            cursor.execute(statement, {"ids": ids})
+        # Several of them may have shortened the same item, one after the other.
+        cursor.execute(_LENGTHEN, {"ids": ids})
+        while cursor.rowcount:
+            cursor.execute(_LENGTHEN, {"ids": ids})
         return len(ids)
 
 
@@ -210,7 +239,7 @@ def _refuse_if_billed_later(query: str, **values: Any) -> None:
         later = [row[0] for row in cursor.fetchall()]
     if later:
         raise CancelError(
-            f"Later days of the same charges are billed by {', '.join(later)}. Cancel those drafts first; posted invoices need an adjustment instead."
+            f"Later days of the same charges are billed or credited by {', '.join(later)}. Cancel those drafts first; posted invoices need an adjustment instead."
         )
 
 

@@ -15,6 +15,7 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from accounts.models import Account, AccountStatus, BillingBatch
 from billing.core.types import ChargeType
 from billing.queries import auto_post_allowed, current_rules
+from billing.services.renewals import renew_due
 from invoicing.bill_run import run as bill_run
 from invoicing.bill_run.load import load_accounts
 from invoicing.delivery import queue_invoice, queue_run
@@ -46,6 +47,7 @@ class RunRequest(NamedTuple):
     auto_email: bool = False
     email_zero_totals: bool = True
     name: str = ""
+    auto_renew: bool = True
 
 
 class RunPreview(NamedTuple):
@@ -116,6 +118,7 @@ def create_run(request: RunRequest, *, today: date, user_id: int | None) -> Bill
             auto_post=request.auto_post,
             auto_email=request.auto_email,
             email_zero_totals=request.email_zero_totals,
+            auto_renew=request.auto_renew,
             created_by_id=user_id,
         )
         ring_run(run.pk)
@@ -139,7 +142,13 @@ def preview_run(request: RunRequest, *, today: date) -> RunPreview:
     terms = bill_run.Terms(
         0, request.target_date, request.invoice_date, frozenset(request.excluded_charge_types), current_rules()
     )
-    drafts, outcomes = bill_run.price_accounts(load_accounts(chosen, target_date=request.target_date), terms)
+    with transaction.atomic():
+        if request.auto_renew:
+            # As the run would do first of all; undone below.
+            renew_due(request.target_date, chosen)
+        loaded = load_accounts(chosen, target_date=request.target_date, rules=terms.rules)
+        transaction.set_rollback(True)
+    drafts, outcomes = bill_run.price_accounts(loaded, terms)
     totals: Counter[str] = Counter()
     for draft, _ in drafts:
         totals[draft.key.currency] += sum((line.amount for line in draft.lines), Decimal(0))  # type: ignore[assignment]

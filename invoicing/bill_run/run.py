@@ -26,10 +26,12 @@ from billing.core.grouping import group
 from billing.core.pricing import price
 from billing.core.types import ChargeType, Problem, Rules
 from billing.queries import current_rules
+from billing.services.renewals import renew_due
 from invoicing.bill_run.claim import Claim, claimed_chunk, finishing, halve, park
+from invoicing.bill_run.discounting import discounted
 from invoicing.bill_run.due import claim_slot, due_schedules
 from invoicing.bill_run.load import LoadedAccount, load_accounts, lock_accounts
-from invoicing.bill_run.select import fill_work_list, nothing_due_message
+from invoicing.bill_run.select import accounts_in_scope, fill_work_list, nothing_due_message
 from invoicing.bill_run.streams import in_streams
 from invoicing.bill_run.verify import audit
 from invoicing.bill_run.write import DraftInvoice, Outcome, finish_chunk, write_drafts, write_outcomes
@@ -111,6 +113,18 @@ def _queue_mails(run: BillRun) -> None:
         queue_run(run, user_id=run.created_by_id)
 
 
+def renew(run: BillRun) -> None:
+    """Renew the subscriptions in the run's scope whose term has ended by its target date; again is the same as once."""
+    accounts = accounts_in_scope(run)
+    found = renew_due(
+        run.target_date,
+        None if accounts is None else list(accounts.values_list("pk", flat=True)),
+        user_id=run.created_by_id,
+    )
+    if found:
+        log.info("bill_run.renewed", run=run.pk, terms=found)
+
+
 def start(run: BillRun) -> None:
     """Move a Pending run to Processing with its work list; does nothing if somebody else did."""
     with transaction.atomic():
@@ -121,7 +135,11 @@ def start(run: BillRun) -> None:
             status=BillRunStatus.PROCESSING, started_at=timezone.now()
         )
         if moved:
-            accounts = fill_work_list(run, chunk_accounts=settings.BILL_RUN_CHUNK_ACCOUNTS)
+            accounts = fill_work_list(
+                run,
+                chunk_accounts=settings.BILL_RUN_CHUNK_ACCOUNTS,
+                credit_one_time=current_rules().credit_one_time,
+            )
             BillRun.objects.filter(pk=run.pk).update(accounts_total=accounts)
 
 
@@ -133,6 +151,8 @@ def work(run_id: int, *, seconds: float) -> bool:
     """
     run = BillRun.objects.get(pk=run_id)
     if run.status == BillRunStatus.PENDING:
+        if run.auto_renew:
+            renew(run)
         start(run)
     terms = Terms(
         run.pk,
@@ -215,7 +235,7 @@ def bill_chunk(chunk_id: int, terms: Terms) -> None:
     with transaction.atomic():
         _enter(terms.run_id)
         lock_accounts(chunk_id)
-        loaded = load_accounts(chunk_id, target_date=terms.target_date)
+        loaded = load_accounts(chunk_id, target_date=terms.target_date, rules=terms.rules)
         drafts, outcomes = price_accounts(loaded, terms)
         totals = write_drafts(terms.run_id, drafts, invoice_date=terms.invoice_date)
         write_outcomes(chunk_id, outcomes)
@@ -239,10 +259,14 @@ def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> tuple[list[Draf
     """Return the drafts of all accounts and one outcome each; a problem of one account leaves the others alone."""
     drafts: list[DraftInvoice] = []
     outcomes: list[Outcome] = []
-    for account, term, charges in loaded:
+    for account, term, charges, discounts in loaded:
         lines, problems = price(
             account, charges, rules=terms.rules, target_date=terms.target_date, excluded=terms.excluded
         )
+        if discounts.terms and lines:
+            lines, problems = discounted(
+                account, charges, lines, discounts, rules=terms.rules, target_date=terms.target_date
+            )
         if problems:
             outcomes.append(_failed(account.account_id, problems))
         elif not lines:

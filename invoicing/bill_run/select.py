@@ -4,20 +4,18 @@ from datetime import date
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
+from accounts.models import Account, AccountStatus
+from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, DUE
 from invoicing.models import BillRun, BillRunScope
 
-# An account can only have something due if a charge has begun and is not covered beyond the target date; in
-# arrears a period ends even later, so the same test holds for both. Everything else is decided by pricing.
-_MAYBE_DUE = """
+_MAYBE_DUE = f"""
 EXISTS (
     SELECT 1 FROM billing_subscription s
     JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
-    LEFT JOIN LATERAL (
-        SELECT upper(v.period) AS day FROM invoicing_coverage v WHERE v.charge_id = c.id ORDER BY upper(v.period) DESC LIMIT 1
-    ) billed ON true
-    WHERE s.invoice_owner_id = a.id AND s.status = 'Active' AND c.charge_type <> ALL(%(excluded)s)
-      AND (billed.day IS NULL OR (billed.day <= %(target)s AND c.charge_type <> 'OneTime'))
+    {BILLED_THROUGH}
+    WHERE s.invoice_owner_id = a.id AND {BEGUN} AND c.charge_type <> ALL(%(excluded)s) AND {DUE}
 )
 """
 
@@ -56,7 +54,19 @@ _SCOPES = {
 }
 
 
-def fill_work_list(run: BillRun, *, chunk_accounts: int) -> int:
+def accounts_in_scope(run: BillRun) -> QuerySet[Account] | None:
+    """Return the accounts that a run is about; None for all there are."""
+    found = Account.objects.filter(status=AccountStatus.ACTIVE)
+    if run.scope == BillRunScope.ALL and run.bill_cycle_day is None:
+        return None
+    if run.scope == BillRunScope.BATCHES:
+        found = found.filter(batch__in=run.batches.all())
+    elif run.scope == BillRunScope.ACCOUNTS:
+        found = found.filter(pk__in=run.accounts.all())
+    return found if run.bill_cycle_day is None else found.filter(bill_cycle_day=run.bill_cycle_day)
+
+
+def fill_work_list(run: BillRun, *, chunk_accounts: int, credit_one_time: bool) -> int:
     """Write one row per account in scope, cut what may be due into chunks, and return the number of accounts.
 
     Accounts that SQL alone can tell have nothing due get that outcome here and are never loaded.
@@ -65,6 +75,7 @@ def fill_work_list(run: BillRun, *, chunk_accounts: int) -> int:
         "run": run.pk,
         "target": run.target_date,
         "excluded": run.excluded_charge_types,
+        "credit_one_time": credit_one_time,
         "cycle_day": run.bill_cycle_day,
         "size": chunk_accounts,
         "message": nothing_due_message(run.target_date),

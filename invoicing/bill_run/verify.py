@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 
 from accounts.currencies import currency_digits_sql
+from invoicing.models.guards import COVERING_KINDS, credited_elsewhere
 
 
 class Violation(NamedTuple):
@@ -39,14 +40,28 @@ CHECKS: tuple[Check, ...] = (
         _OF_CHARGES.format(column="charge_id"),
         """SELECT CASE WHEN starts < before THEN 'i1_overlap' ELSE 'i2_hole' END, 'charge ' || charge_id FROM (
                SELECT charge_id, lower(period) AS starts, lag(upper(period)) OVER (PARTITION BY charge_id ORDER BY lower(period)) AS before
-               FROM invoicing_coverage WHERE {scope}) c WHERE starts <> before""",
+               FROM invoicing_coverage WHERE {scope}) c
+           WHERE starts < before OR starts > before AND EXISTS (
+               SELECT 1 FROM billing_chargesegment g WHERE g.charge_id = c.charge_id AND g.effective_start < starts
+               AND (g.effective_end IS NULL OR g.effective_end > before AND g.effective_end > g.effective_start))""",
     ),
     Check(
         "i1_item_without_coverage",
         _OF_RUN,
-        """SELECT 'item ' || i.id FROM invoicing_invoice v JOIN invoicing_invoiceitem i ON i.invoice_id = v.id
+        f"""SELECT 'item ' || i.id FROM invoicing_invoice v JOIN invoicing_invoiceitem i ON i.invoice_id = v.id
            LEFT JOIN invoicing_coverage c ON c.item_id = i.id AND c.charge_id = i.charge_id AND c.period = i.period
-           WHERE {scope} AND v.status IN ('Draft', 'Posted') AND c.id IS NULL""",
+           WHERE {{scope}} AND v.status IN ('Draft', 'Posted') AND c.id IS NULL AND i.kind IN {COVERING_KINDS} AND NOT {credited_elsewhere("i")}""",
+    ),
+    Check(
+        "i1_credit_beyond_item",
+        _OF_RUN,
+        """SELECT 'item ' || i.id FROM invoicing_invoice v JOIN invoicing_invoiceitem k ON k.invoice_id = v.id AND k.kind = 'Credit'
+           JOIN invoicing_invoiceitem i ON i.id = k.credits_id CROSS JOIN LATERAL (
+               SELECT sum(o.amount) AS given FROM invoicing_invoiceitem o JOIN invoicing_invoice w ON w.id = o.invoice_id
+               WHERE o.credits_id = i.id AND w.status <> 'Canceled'
+           ) all_credits
+           WHERE {scope} AND v.status IN ('Draft', 'Posted')
+             AND (i.charge_id <> k.charge_id OR NOT k.period <@ i.period OR abs(given) > abs(i.amount) OR given * i.amount > 0)""",
     ),
     Check(
         "i1_coverage_without_item",

@@ -1,4 +1,4 @@
-"""Writing a chunk: COPY of invoices, items and coverage, then one outcome row per account.
+"""Writing a chunk: COPY of invoices, items and coverage, days given back by credits, then one outcome row per account.
 
 The rows are formatted as COPY text here: that costs a third of handing them to the driver value by value.
 """
@@ -14,16 +14,17 @@ from django.db import connection
 
 from accounts.payment_terms import Term, due_date
 from billing.core.grouping import GroupingKey
-from billing.core.types import Draft, LineKind, Period
+from billing.core.types import Draft, Line, LineKind, Period
 
 _ZERO = Decimal(0)
+_RECURRING, _ONE_TIME, _CREDIT = LineKind.RECURRING, LineKind.ONE_TIME, LineKind.CREDIT
 _BLOCK = 250  # rows a COPY block; large enough for few calls, small enough to let the server begin at once
 
 INVOICE_COLUMNS = (
     "id, reference, account_id, bill_run_id, currency, status, invoice_date, due_date, bill_to_id, payment_term_id,"
     " template_id, number_sequence_id, subscription_id, group_value, net, tax, total, balance"
 )
-ITEM_COLUMNS = "id, invoice_id, charge_id, kind, description, period, quantity, unit_price, amount, derivation"
+ITEM_COLUMNS = "id, invoice_id, charge_id, kind, description, period, quantity, unit_price, amount, credits_id, reduces_id, derivation"
 COVERAGE_COLUMNS = "charge_id, item_id, kind, period"
 
 
@@ -55,9 +56,32 @@ def write_drafts(run_id: int, drafts: list[DraftInvoice], *, invoice_date: date)
     item_ids = _take_ids("invoicing_invoiceitem_id_seq", sum([len(draft.lines) for draft, _ in drafts]))
     coverage: list[str] = []
     _copy("invoicing_invoice", INVOICE_COLUMNS, _invoice_rows(run_id, drafts, invoice_ids, invoice_date, totals))
-    _copy("invoicing_invoiceitem", ITEM_COLUMNS, _item_rows(drafts, invoice_ids, item_ids, coverage))
+    given_back: list[tuple[int, date]] = []
+    _copy("invoicing_invoiceitem", ITEM_COLUMNS, _item_rows(drafts, invoice_ids, item_ids, coverage, given_back))
+    _give_back(given_back)
     _copy("invoicing_coverage", COVERAGE_COLUMNS, coverage)
     return totals
+
+
+# A credit gives back the end of what its item covers: the days before it stay billed.
+_SHORTEN = """
+UPDATE invoicing_coverage c SET period = daterange(lower(c.period), k.start)
+FROM unnest(%(items)s::bigint[], %(starts)s::date[]) AS k(item_id, start) WHERE c.item_id = k.item_id AND lower(c.period) < k.start
+"""
+_REMOVE = """
+DELETE FROM invoicing_coverage c USING unnest(%(items)s::bigint[], %(starts)s::date[]) AS k(item_id, start)
+WHERE c.item_id = k.item_id AND lower(c.period) >= k.start
+"""
+
+
+def _give_back(given_back: list[tuple[int, date]]) -> None:
+    """Shorten the coverage of each credited item to the days before its credit, so that they can be billed anew (D8)."""
+    if not given_back:
+        return
+    items, starts = map(list, zip(*given_back, strict=True))
+    with connection.cursor() as cursor:
+        for statement in (_REMOVE, _SHORTEN):
+            cursor.execute(statement, {"items": items, "starts": starts})
 
 
 def _invoice_rows(
@@ -81,21 +105,43 @@ def _invoice_rows(
 
 
 def _item_rows(
-    drafts: list[DraftInvoice], invoice_ids: Sequence[int], item_ids: Sequence[int], coverage: list[str]
+    drafts: list[DraftInvoice],
+    invoice_ids: Sequence[int],
+    item_ids: Sequence[int],
+    coverage: list[str],
+    given_back: list[tuple[int, date]],
 ) -> Iterator[str]:
-    """Yield the lines as rows, and append the row that says which days each covers to `coverage`."""
-    next_item = iter(item_ids)
+    """Yield the lines as rows; append to `coverage` which days each covers, to `given_back` what credits release."""
+    position = 0
     for (draft, _), invoice_id in zip(drafts, invoice_ids, strict=True):
+        reduced = _places(draft.lines, item_ids, position)
         for line in draft.lines:
-            item_id = next(next_item)
+            item_id = item_ids[position]
+            position += 1
             period = _range(line.period)
-            # Comparing is cheaper than asking an enumeration for its text.
-            kind, covers = ("OneTime", "Once") if line.kind is LineKind.ONE_TIME else ("Recurring", "Period")
-            coverage.append(f"{line.charge_id}\t{item_id}\t{covers}\t{period}\n")
+            kind, credited, reduces = line.kind, None, None
+            # Comparing with a constant is cheaper than asking an enumeration for its text.
+            if kind is _RECURRING:
+                coverage.append(f"{line.charge_id}\t{item_id}\tPeriod\t{period}\n")
+            elif kind is _ONE_TIME:
+                coverage.append(f"{line.charge_id}\t{item_id}\tOnce\t{period}\n")
+            elif line.credits_item is not None and kind is _CREDIT:
+                credited = line.credits_item
+                given_back.append((credited, line.period.start))
+            elif line.reduces is not None:
+                # The change of a discount is about a line of an earlier invoice.
+                reduces = line.credits_item or reduced[line.reduces]
             yield (
                 f"{item_id}\t{invoice_id}\t{line.charge_id}\t{kind}\t{_text(line.description)}\t{period}"
-                f"\t{_null(line.quantity)}\t{_null(line.unit_price)}\t{line.amount}\t{line.derivation}\n"
+                f"\t{_null(line.quantity)}\t{_null(line.unit_price)}\t{line.amount}\t{_null(credited)}\t{_null(reduces)}\t{line.derivation}\n"
             )
+
+
+def _places(lines: Sequence[Line], item_ids: Sequence[int], position: int) -> dict[tuple[int, Period, LineKind], int]:
+    """Return the ids that the lines of a draft will have, by what discounts call them; empty if there are none."""
+    if all(line.reduces is None for line in lines):
+        return {}
+    return {(line.charge_id, line.period, line.kind): item_ids[position + n] for n, line in enumerate(lines)}
 
 
 # Most outcomes of a chunk read alike, so each wording is sent once and the accounts say which one is theirs.

@@ -107,6 +107,9 @@ class BillRun(models.Model):
     )
     auto_post = models.BooleanField(default=False)
     auto_email = models.BooleanField(default=False)
+    auto_renew = models.BooleanField(
+        default=True, db_default=True, help_text="Renew subscriptions whose term has ended by the target date."
+    )
     email_zero_totals = models.BooleanField(default=True)
     schedule = models.ForeignKey(BillRunSchedule, null=True, blank=True, on_delete=models.PROTECT, related_name="runs")
     slot = models.DateTimeField(null=True, blank=True)

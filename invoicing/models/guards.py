@@ -12,7 +12,22 @@ from pgtrigger import Referencing
 from accounts.currencies import currency_digits_sql
 from accounts.guards import refusal
 
+# Lines of these kinds bill days; credits give days back and discounts reduce other lines.
+COVERING_KINDS = "('Recurring', 'OneTime')"
+LIVE = "('Draft', 'Posted', 'Generating')"
+
 LEGAL_MOVES = "(('Draft', 'Posted'), ('Draft', 'Canceled'), ('Generating', 'Draft'), ('Generating', 'Canceled'))"
+
+
+def credited_elsewhere(item: str) -> str:
+    """Return the condition that what an item no longer covers is exactly what live credits gave back."""
+    return f"""EXISTS (
+        SELECT 1 FROM invoicing_invoiceitem k JOIN invoicing_invoice w ON w.id = k.invoice_id
+        LEFT JOIN invoicing_coverage r ON r.item_id = {item}.id AND r.charge_id = {item}.charge_id AND lower(r.period) = lower({item}.period)
+        WHERE k.credits_id = {item}.id AND w.status IN {LIVE}
+        GROUP BY r.period HAVING range_agg(k.period) + datemultirange(coalesce(r.period, 'empty')) = datemultirange({item}.period)
+          AND sum(upper(k.period) - lower(k.period)) + coalesce(upper(r.period) - lower(r.period), 0) = upper({item}.period) - lower({item}.period)
+    )"""
 
 
 def finite_period() -> Q:
@@ -128,8 +143,13 @@ def posting_trigger() -> pgtrigger.Trigger:
         SELECT n.reference INTO bad FROM (SELECT n.* FROM {newly}) n
         JOIN invoicing_invoiceitem i ON i.invoice_id = n.id
         LEFT JOIN invoicing_coverage c ON c.item_id = i.id AND c.charge_id = i.charge_id AND c.period = i.period
-        WHERE c.id IS NULL LIMIT 1;
+        WHERE c.id IS NULL AND i.kind IN {COVERING_KINDS} AND NOT {credited_elsewhere("i")} LIMIT 1;
         IF FOUND THEN {refusal("Invoice % has a line whose days are not covered by it, so it cannot be posted", "bad")} END IF;
+
+        SELECT n.reference INTO bad FROM (SELECT n.* FROM {newly}) n
+        JOIN invoicing_invoiceitem i ON i.invoice_id = n.id AND i.kind = 'Credit'
+        WHERE EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.item_id = i.credits_id AND c.period && i.period) LIMIT 1;
+        IF FOUND THEN {refusal("Invoice % credits days that are still billed, so it cannot be posted", "bad")} END IF;
 
         SELECT q.name INTO bad FROM (
             SELECT n.number_sequence_id AS id, min(n.sequence_value) AS low, max(n.sequence_value) AS high, count(*) AS amount FROM {newly} GROUP BY 1
@@ -195,64 +215,5 @@ def item_frozen_triggers() -> list[pgtrigger.Trigger]:
             Referencing(old="old_rows"),
             "old_rows",
             f"{open_states}, 'Canceled'",
-        ),
-    ]
-
-
-# Advisory lock key: whoever adds coverage shares it until commit, whoever releases coverage has it alone.
-RELEASE_LOCK = 7413
-
-
-def coverage_triggers() -> list[pgtrigger.Trigger]:
-    """I1, I2: coverage is contiguous, never rewritten, and given back from its end, only when its invoice is canceled.
-
-    Adding looks at the days before, releasing at the days after, and neither sees what the other has not committed
-    yet. So the two wait for each other: one lock a statement, where a lock on each row would cost a tenth of a COPY.
-    """
-    return [
-        pgtrigger.Trigger(
-            name="i2_no_hole",
-            level=pgtrigger.Statement,
-            when=pgtrigger.After,
-            operation=pgtrigger.Insert,
-            referencing=Referencing(new="new_rows"),
-            declare=[("bad", "bigint")],
-            func=f"""
-            PERFORM pg_advisory_xact_lock_shared({RELEASE_LOCK});
-            SELECT n.charge_id INTO bad FROM new_rows n
-            WHERE NOT EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.charge_id = n.charge_id AND upper(c.period) = lower(n.period))
-              AND EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.charge_id = n.charge_id AND upper(c.period) < lower(n.period)) LIMIT 1;
-            IF FOUND THEN {refusal("Charge % would have unbilled days before the new ones", "bad")} END IF;
-            SELECT n.charge_id INTO bad FROM new_rows n
-            WHERE EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.charge_id = n.charge_id AND upper(c.period) > upper(n.period))
-              AND NOT EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.charge_id = n.charge_id AND upper(c.period) > upper(n.period) AND lower(c.period) = upper(n.period)) LIMIT 1;
-            IF FOUND THEN {refusal("Charge % would have unbilled days after the new ones", "bad")} END IF;
-            RETURN NULL;
-            """,
-        ),
-        pgtrigger.Trigger(
-            name="i1_coverage_not_rewritten",
-            when=pgtrigger.Before,
-            operation=pgtrigger.Update,
-            func=refusal("Days that are billed cannot be rewritten (charge %)", "OLD.charge_id"),
-        ),
-        pgtrigger.Trigger(
-            name="i1_coverage_released_only",
-            level=pgtrigger.Statement,
-            when=pgtrigger.After,
-            operation=pgtrigger.Delete,
-            referencing=Referencing(old="old_rows"),
-            declare=[("bad", "text")],
-            func=f"""
-            PERFORM pg_advisory_xact_lock({RELEASE_LOCK});
-            SELECT coalesce(v.number, v.reference) INTO bad FROM old_rows r
-            JOIN invoicing_invoiceitem i ON i.id = r.item_id JOIN invoicing_invoice v ON v.id = i.invoice_id
-            WHERE v.status <> 'Canceled' LIMIT 1;
-            IF FOUND THEN {refusal("Invoice % still bills these days; cancel it first", "bad")} END IF;
-            SELECT r.charge_id::text INTO bad FROM old_rows r JOIN invoicing_coverage c ON c.charge_id = r.charge_id AND upper(c.period) > upper(r.period)
-            WHERE r.kind = 'Period' LIMIT 1;
-            IF FOUND THEN {refusal("Charge % has later days billed; releasing the earlier ones would leave a hole", "bad")} END IF;
-            RETURN NULL;
-            """,
         ),
     ]

@@ -14,7 +14,7 @@ from billing.core.types import LineKind
 from billing.fields import NumericField, within_limits
 from billing.models import RatePlanCharge, Subscription
 from billing.models.terms import choices_of
-from invoicing.models import guards
+from invoicing.models import coverage_guards, guards
 from invoicing.models.bill_runs import BillRun
 
 
@@ -158,6 +158,7 @@ class Invoice(models.Model):
             *guards.invoice_state_triggers(),
             guards.posting_trigger(),
             guards.totals_trigger(),
+            coverage_guards.cancellation_trigger(),
             guards.invoice_frozen_trigger(),
             guards.invoice_kept_trigger(),
             untruncatable("i3_invoice_no_truncate"),
@@ -186,16 +187,46 @@ class InvoiceItem(models.Model):
     quantity = NumericField(null=True, blank=True)
     unit_price = NumericField(null=True, blank=True)
     amount = NumericField()
+    credits = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_index=False,
+        related_name="credited_by",
+        help_text="Credits: the item whose days are given back.",
+    )
+    reduces = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_index=False,
+        related_name="reduced_by",
+        help_text="Discounts: the item that is reduced.",
+    )
     derivation = models.JSONField(help_text="How the amount came about, in compact values.")
 
     class Meta:
         ordering = ["invoice", "id"]
+        indexes = [
+            models.Index(fields=["credits"], name="item_credits", condition=Q(credits__isnull=False)),
+            models.Index(fields=["reduces"], name="item_reduces", condition=Q(reduces__isnull=False)),
+        ]
         constraints = [
+            models.CheckConstraint(
+                name="i1_credit_names_its_item",
+                condition=Q(kind="Credit", credits__isnull=False) | (~Q(kind="Credit") & Q(credits__isnull=True)),
+            ),
             models.CheckConstraint(name="i4_item_amounts", condition=within_limits("quantity", "unit_price", "amount")),
             models.CheckConstraint(name="i1_item_period_finite", condition=guards.finite_period()),
             models.CheckConstraint(name="i4_item_kind_known", condition=Q(kind__in=[kind.value for kind in LineKind])),
         ]
-        triggers = [*guards.item_frozen_triggers(), untruncatable("i3_item_no_truncate")]
+        triggers = [
+            *guards.item_frozen_triggers(),
+            coverage_guards.credit_trigger(),
+            untruncatable("i3_item_no_truncate"),
+        ]
 
     def __str__(self) -> str:
         return self.description
@@ -244,7 +275,7 @@ class Coverage(models.Model):
             models.CheckConstraint(name="i1_coverage_finite", condition=guards.finite_period()),
             models.CheckConstraint(name="i1_coverage_kind_known", condition=Q(kind__in=CoverageKind.values)),
         ]
-        triggers = [*guards.coverage_triggers(), untruncatable("i1_coverage_no_truncate")]
+        triggers = [*coverage_guards.coverage_triggers(), untruncatable("i1_coverage_no_truncate")]
 
     def __str__(self) -> str:
         return f"{self.charge_id} {self.period}"

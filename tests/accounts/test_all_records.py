@@ -210,7 +210,9 @@ def test_saving_a_form_unchanged_works_or_asks_for_a_reason(world, model):
     obj = first_of(model)
     page = browser.get(admin.url_to("change", quote(obj.pk)))
     if page.status_code != 200 or 'name="_save"' not in page.content.decode():
-        assert not admin.has_change_permission(page.wsgi_request, obj) or page.status_code == 302
+        # Billing rules are reviewed before they are saved, on a page of their own.
+        elsewhere = page.status_code == 302 or model._meta.label == "billing.BillingRules"
+        assert not admin.has_change_permission(page.wsgi_request, obj) or elsewhere
         return
     values = form_values(model, page)
     if admin.data_fix:

@@ -54,6 +54,7 @@ billing_charge_new          operators
 billing_charge_price        operators
 billing_order_new           operators
 billing_order_plans         operators+
+billing_rules_examples      onward
 invoicing_account_next      all
 invoicing_billrun_new       operators
 invoicing_billrun_preview   operators+
@@ -100,6 +101,7 @@ billing_productrateplanchargetier   all     onward  nobody     elsewhere admins 
 billing_rateplan                    all     onward  nobody     all     nobody  all     all
 billing_rateplancharge              all     onward  nobody     all     nobody  all     all
 billing_subscription                all     all     nobody     all     nobody  all     all
+billing_subscriptionterm            all     onward  nobody     all     nobody  all     all
 invoicing_billrun                   all     all     onward     all     nobody  all     all
 invoicing_billrunaccount            all     onward  nobody     all     nobody  all     all
 invoicing_billrunchunk              all     onward  nobody     all     nobody  all     all

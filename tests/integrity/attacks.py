@@ -45,6 +45,22 @@ def _cover(charge: int, period: str, *, kind: str = "Period", item: str = "NULL"
     return f"INSERT INTO invoicing_coverage (charge_id, item_id, kind, period) VALUES ({charge}, {item}, '{kind}', '{period}');"
 
 
+def _credit(item: int, period: str, *, amount: str = "-1") -> str:
+    return (
+        "INSERT INTO invoicing_invoiceitem (id, invoice_id, charge_id, kind, description, period, amount, credits_id, derivation)"
+        f" VALUES (1901, 1004, 1001, 'Credit', 'Forged', '{period}', {amount}, {item}, '{{}}');"
+    )
+
+
+def _shorten(item: int, end: str) -> str:
+    return f"UPDATE invoicing_coverage SET period = daterange(lower(period), '{end}') WHERE item_id = {item};"
+
+
+def _deferred(*statements: str) -> str:
+    """Return statements that are judged together, as at the end of a transaction."""
+    return f"SET CONSTRAINTS ALL DEFERRED; {' '.join(statements)} SET CONSTRAINTS ALL IMMEDIATE"
+
+
 def _invoice(status: str, number: str = "NULL") -> str:
     posted = status == "Posted"
     return f"""
@@ -69,7 +85,7 @@ TRUNCATABLE = ("i1_coverage_no_truncate", "i3_item_no_truncate", "i18_document_n
 DAYS_BILLED_ONCE = [
     Attack("i1_no_overlap", _cover(1001, "[2026-02-15,2026-03-15)"), EXCLUSION, ("i2_no_hole",), label="a day inside"),
     Attack("i1_no_overlap", _cover(1001, "[2026-02-28,2026-03-31)"), EXCLUSION, ("i2_no_hole",), label="its last day"),
-    Attack("i1_no_overlap", _cover(1001, "[2025-12-15,2026-01-02)"), EXCLUSION, ("i2_no_hole",), label="its first day"),
+    Attack("i1_no_overlap", _cover(1001, "[2025-12-15,2026-01-02)"), EXCLUSION, label="its first day"),
     Attack("i1_no_overlap", _cover(1001, "[2026-01-01,2026-03-15)"), EXCLUSION, label="from the very start"),
     Attack("i1_covered_through", _cover(1001, "[2026-01-15,2026-02-01)"), UNIQUE, ("i1_no_overlap", "i2_no_hole")),
     Attack("i1_one_time_once", _cover(1002, "[2026-01-02,2026-01-03)", kind="Once"), UNIQUE),
@@ -99,7 +115,44 @@ DAYS_BILLED_ONCE = [
     Attack("i1_item_period_finite", _item(1002, period="[2026-03-01,)")),
     Attack("i1_item_period_finite", _item(1002, period="empty"), label="no day at all"),
     Attack("i2_no_hole", _cover(1001, "[2026-03-02,2026-04-01)"), label="one day left out"),
-    Attack("i2_no_hole", _cover(1001, "[2025-11-01,2025-12-31)"), label="one day left out before"),
+    Attack(
+        "i2_no_hole",
+        _cover(1003, "[2026-03-01,2026-04-01)") + _cover(1003, "[2026-01-01,2026-02-28)"),
+        label="one day left out before",
+    ),
+    Attack("i1_credit_gives_back", _credit(1002, "[2026-02-15,2026-03-01)"), label="for days that stay billed"),
+    Attack(
+        "i1_credit_gives_back",
+        _deferred(_credit(1002, "[2026-02-15,2026-03-01)", amount="-100.01"), _shorten(1002, "2026-02-15")),
+        label="of more than was billed",
+    ),
+    Attack(
+        "i1_credit_gives_back",
+        _deferred(
+            _cover(1001, "[2026-03-01,2026-04-01)"),
+            _credit(1002, "[2026-02-15,2026-03-01)"),
+            _shorten(1002, "2026-02-15"),
+        ),
+        label="leaving a hole",
+    ),
+    Attack(
+        "i1_credit_taken_back",
+        _deferred(
+            _credit(1002, "[2026-02-15,2026-03-01)"),
+            _shorten(1002, "2026-02-15"),
+            _set(INVOICE, "status = 'Canceled', canceled_at = now()", 1004) + ";",
+        ),
+        label="without billing the days again",
+    ),
+    Attack(
+        "i1_credit_taken_back",
+        _deferred(
+            _credit(1002, "[2026-02-15,2026-03-01)"),
+            _shorten(1002, "2026-02-15"),
+            _set(INVOICE, "status = 'Canceled', canceled_at = now()", 1002) + ";",
+        ),
+        label="of an invoice that another credits",
+    ),
     Attack(
         "i2_no_hole",
         "INSERT INTO invoicing_coverage (charge_id, kind, period) VALUES (1003, 'Period', '[2026-01-01,2026-02-01)'), (1003, 'Period', '[2026-03-01,2026-04-01)')",
@@ -227,6 +280,8 @@ DOCUMENTS_AND_MAIL = [
     Attack("i18_template_version_once", "INSERT INTO accounts_invoicetemplateversion (template_id, version, content, created_at) VALUES (1001, 1, '{}', now())", UNIQUE),
     Attack("i18_template_version_frozen", "UPDATE accounts_invoicetemplateversion SET content = '{}' WHERE template_id = 1001", label="changed"),
     Attack("i18_template_version_frozen", "DELETE FROM accounts_invoicetemplateversion WHERE template_id = 1001", label="removed"),
+    Attack("i1_credit_names_its_item", _set(ITEM, "kind = 'Credit'", 1002), label="credit of nothing"),
+    Attack("i1_credit_names_its_item", _set(ITEM, "credits_id = 1001", 1002), label="a charge that credits"),
     Attack("i4_invoiced_totals", post(1002, 2), None, harm="SELECT (SELECT sum(total) FROM invoicing_invoicedtotal) IS DISTINCT FROM (SELECT sum(total) FROM invoicing_invoice WHERE status = 'Posted')"),
     Attack("i4_invoiced_total_kept", "UPDATE invoicing_invoicedtotal SET total = total + 1"),
     Attack("i4_invoiced_total_kept", "DELETE FROM invoicing_invoicedtotal", label="removed"),
@@ -254,6 +309,7 @@ CUSTOMERS_AND_SALES = [
     Attack("product_dates_in_order", _set("billing_product", "effective_end = effective_start")),
     Attack("rate_plan_name_once", "INSERT INTO billing_productrateplan (product_id, name, description) VALUES (1001, 'Plan', '')", UNIQUE),
     Attack("product_charge_terms_known", _set("billing_productrateplancharge", "charge_model = 'Guess'")),
+    Attack("product_charge_terms_complete", _set("billing_productrateplancharge", "end_condition = 'FixedPeriod'")),
     Attack("product_charge_numbers", _set("billing_productrateplancharge", "default_quantity = 'NaN'")),
     Attack("charge_price_once", "INSERT INTO billing_productrateplanchargeprice (charge_id, currency, price) VALUES (1001, 'EUR', 2)", UNIQUE),
     Attack("charge_price_numbers", _set("billing_productrateplanchargeprice", "price = 'NaN'")),
@@ -268,9 +324,14 @@ CUSTOMERS_AND_SALES = [
     Attack("subscription_term", _set("billing_subscription", "term_type = 'Termed'"), label="termed without end"),
     Attack("subscription_term", _set("billing_subscription", "term_type = 'Termed', term_end = term_start"), label="term of no day"),
     Attack("charge_terms_known", _set("billing_rateplancharge", "billing_timing = 'Sometimes'")),
+    Attack("charge_terms_complete", _set("billing_rateplancharge", "billing_period = 'SpecificMonths'")),
+    Attack("charge_terms_complete", _set("billing_rateplancharge", "billing_day = 3"), label="day without its type"),
+    Attack("charge_terms_complete", _set("billing_rateplancharge", "charge_model = 'DiscountPercentage'"), label="discount of nothing"),
+    Attack("subscription_term_dates_in_order", "INSERT INTO billing_subscriptionterm (subscription_id, number, start, \"end\") VALUES (1001, 9, '2026-01-01', '2026-01-01')"),
+    Attack("subscription_term_number_once", "INSERT INTO billing_subscriptionterm (subscription_id, number, start) VALUES (1001, 9, '2026-01-01'), (1001, 9, '2027-01-01')", UNIQUE),
     Attack("charge_terms_known", _set("billing_rateplancharge", "trigger_event = 'FullMoon'"), label="trigger"),
     Attack("segment_number_once", "INSERT INTO billing_chargesegment (charge_id, number, effective_start, quantity, price, mrr) VALUES (1001, 1, '2027-01-01', 1, 5, 0)", UNIQUE),
-    Attack("segment_dates_in_order", _set("billing_chargesegment", "effective_end = effective_start")),
+    Attack("segment_dates_in_order", _set("billing_chargesegment", "effective_end = effective_start - 1")),
     Attack("segment_numbers", _set("billing_chargesegment", "price = 'NaN'")),
     Attack("segment_tier_once", "INSERT INTO billing_chargesegmenttier (segment_id, number, price, price_format) VALUES (1001, 1, 2, 'PerUnit')", UNIQUE),
     Attack("segment_tier_numbers", _set("billing_chargesegmenttier", "up_to = 'Infinity'")),

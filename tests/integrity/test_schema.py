@@ -17,6 +17,8 @@ NULLABLE_IN_UNIQUE = {
 # Deleting what is pointed to looks for the rows that point to it; without an index that reads the whole table.
 FOREIGN_KEYS_WITHOUT_INDEX = {
     "invoicing_coverage.charge_id": "the unique index on charge and end begins with it",
+    "invoicing_invoiceitem.credits_id": "the index item_credits holds all rows that credit a line",
+    "invoicing_invoiceitem.reduces_id": "the index item_reduces holds all rows that reduce a line",
     "invoicing_coverage.item_id": "the unique index i1_item_covers_once holds all rows with an item",
 }
 # Columns that hold ids without a foreign key in the database, with what implies that they point somewhere.

@@ -6,7 +6,18 @@ from fractions import Fraction
 
 import pytest
 
-from billing.core.types import BillingPeriod, BillingTiming, ChargeModel, ListPriceBase, PriceFormat, Tier
+from billing.core.types import (
+    BillingDayType,
+    BillingPeriod,
+    BillingTiming,
+    ChargeModel,
+    ListPriceBase,
+    PartialMonths,
+    PriceFormat,
+    ProrationUnit,
+    Tier,
+)
+from billing.models import BillingRules
 from invoicing.explanation import explain, proration_note
 from invoicing.models import InvoiceItem
 from tests.factories import acme, bill, by_tiers, day, globex, monthly, once, plan, sakura, seats, subscribe
@@ -200,3 +211,65 @@ def test_a_price_finer_than_the_currency_keeps_its_digits():
 def test_a_derivation_of_an_unknown_version_is_not_guessed_at():
     item = InvoiceItem(amount=Decimal(5), derivation={"v": 99})
     assert [step.result for step in explain(item, currency="EUR")] == ["€5.00"]
+
+
+def test_a_credit_tells_what_was_billed_and_what_is_kept():
+    charge = line_of(seats()).charge
+    first = charge.segments.get()
+    first.effective_end = day("2026-07-11")
+    first.save()
+    charge.segments.create(number=2, effective_start=day("2026-07-11"), quantity=7, price=first.price)
+    bill("2026-07-12")
+    credit = InvoiceItem.objects.get(kind="Credit")
+    steps = explain(credit, currency="USD")
+    assert [(step.name, step.result) for step in steps] == [
+        ("Billed so far", "$50.00"),
+        ("Kept days: Per unit", "$50.00"),
+        ("Kept days: Proration", "$16.129032…"),
+        ("Kept days: amount", "$16.13"),
+        ("Credit", "−$33.87"),
+        ("Amount", "−$33.87"),
+    ]
+    assert "10 of 31 days" in steps[2].working
+    assert Decimal("16.13") - Decimal("50.00") == credit.amount
+
+
+def test_a_credit_of_everything_says_so():
+    charge = line_of(seats()).charge
+    charge.segments.update(effective_end=day("2026-07-01"))
+    bill("2026-07-02")
+    steps = explain(InvoiceItem.objects.get(kind="Credit"), currency="USD")
+    assert [(step.name, step.working) for step in steps[:2]] == [
+        ("Billed so far", "by the line that this one credits"),
+        ("Credit", "everything billed is given back"),
+    ]
+
+
+def test_proration_by_day_names_the_days_of_the_period():
+    BillingRules.objects.update(proration_unit=ProrationUnit.DAY)
+    item = line_of(monthly(billing_period=BillingPeriod.QUARTER, price="300"), start="2026-07-16", target="2026-07-16")
+    assert proration_note(item) == "16 of 92 days"
+    proration = next(step for step in explain(item, currency="USD") if step.name == "Proration")
+    assert worked_out(proration.working) == proration.value
+
+
+def test_weeks_are_called_weeks():
+    item = line_of(
+        monthly(
+            billing_period=BillingPeriod.WEEK,
+            list_price_base=ListPriceBase.PER_WEEK,
+            billing_day_type=BillingDayType.CHARGE_TRIGGER_DAY,
+            price="7",
+        )
+    )
+    words = " ".join(step.working for step in explain(item, currency="USD"))
+    assert "a week" in words
+    assert "month" not in words
+
+
+def test_a_skipped_partial_month_says_why_it_costs_nothing():
+    BillingRules.objects.update(partial_months=PartialMonths.SKIP)
+    item = line_of(monthly(), start="2026-07-16", target="2026-07-16")
+    assert item.amount == 0
+    assert "the billing rules skip it" in " ".join(step.working for step in explain(item, currency="USD"))
+    assert proration_note(item) == ""
