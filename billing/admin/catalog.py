@@ -9,8 +9,10 @@ from django.urls import reverse
 from accounts.clock import business_today
 from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
-from accounts.wording import unit_price
-from billing.forms.catalog import ChargeForm
+from accounts.operator_site import is_fragment_request
+from accounts.wording import number, unit_price
+from billing.core.types import ChargeModel
+from billing.forms.charges import DISCOUNT_ONLY, ChargeForm
 from billing.models import (
     Product,
     ProductRatePlan,
@@ -19,6 +21,7 @@ from billing.models import (
     ProductRatePlanChargeTier,
 )
 from billing.views import catalog as views
+from billing.views.period_preview import preview_of
 
 
 class CatalogueAdmin(OperatorAdmin):
@@ -102,6 +105,7 @@ class ProductRatePlanChargeAdmin(CatalogueAdmin):
     chip_filters = ("charge_type", "charge_model")
     add_label = "New charge"
     add_url_name = "admin:billing_charge_new"
+    change_form_template = "billing/charge.html"
     fieldsets = (
         (
             None,
@@ -112,13 +116,22 @@ class ProductRatePlanChargeAdmin(CatalogueAdmin):
                     ("charge_type", "charge_model"),
                     ("unit", "default_quantity"),
                     "trigger_event",
+                    ("end_condition", "up_to_periods", "up_to_periods_type"),
                 )
             },
         ),
         (
-            "Recurring charges only",
-            {"fields": (("billing_period", "billing_timing"), "list_price_base", ("billing_day_type", "alignment"))},
+            "Recurring charges and usage",
+            {
+                "fields": (
+                    ("billing_period", "period_length", "billing_timing"),
+                    ("list_price_base", "price_base_months"),
+                    ("billing_day_type", "billing_day"),
+                    "alignment",
+                )
+            },
         ),
+        ("Discounts only", {"fields": DISCOUNT_ONLY}),
     )
 
     def product_of(self, obj: ProductRatePlanCharge) -> Product:
@@ -127,6 +140,24 @@ class ProductRatePlanChargeAdmin(CatalogueAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: ProductRatePlanCharge | None = None) -> tuple[str, ...]:
         """Leave a charge with its plan."""
         return ("rate_plan",) if obj is not None else ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: ProductRatePlanCharge | None = None) -> Any:
+        """Let those who may change a charge choose its weekday by name; it is a field of the form alone."""
+        shown: Any = super().get_fieldsets(request, obj)
+        return [*shown, (None, {"fields": ("weekday",)})] if self.has_change_permission(request, obj) else shown
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the form with the charge's first periods; htmx asks for the periods alone when something changes."""
+        obj = self.get_object(request, object_id)
+        if obj is None or not self.has_view_permission(request, obj):
+            return super().change_view(request, object_id, form_url, extra_context)
+        if request.method == "GET" and is_fragment_request(request) and "starts_on" in request.GET:
+            return site.render(request, "billing/_period_preview.html", preview_of(request.GET, obj))
+        own = {"starts_on", "cycle_day", "currency"} & request.GET.keys()
+        context = preview_of({name: request.GET[name] for name in own}, obj) | {"preview_url": request.path}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseRedirect:
         """Lead to the page where a charge is created together with its price."""
@@ -173,7 +204,11 @@ class ProductRatePlanChargePriceAdmin(PriceRecordAdmin):
 
     @display(description="Price", ordering="price")
     def shown_price(self, row: ProductRatePlanChargePrice) -> str:
-        return "tiers" if row.price is None else unit_price(row.price, row.currency)
+        if row.price is None:
+            return "tiers"
+        if row.charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
+            return f"{number(row.price)}\N{NO-BREAK SPACE}%"
+        return unit_price(row.price, row.currency)
 
     shown_price.numeric = True  # type: ignore[attr-defined]
 

@@ -12,7 +12,14 @@ from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
 from billing.admin.orders import MadeByOrders
 from billing.forms.segments import SegmentForm
-from billing.models import ChargeSegment, ChargeSegmentTier, RatePlan, RatePlanCharge, Subscription
+from billing.models import (
+    ChargeSegment,
+    ChargeSegmentTier,
+    RatePlan,
+    RatePlanCharge,
+    Subscription,
+    SubscriptionTerm,
+)
 
 CHARGES_SHOWN = 25
 
@@ -94,6 +101,18 @@ class RatePlanChargeAdmin(MadeByOrders):
     search_placeholder = "Charge or subscription number begins with"
     chip_filters = ("charge_type", "charge_model")
     readonly_fields = ("number", "subscription", "rate_plan", "product_charge")
+
+
+@register(SubscriptionTerm, site=site)
+class SubscriptionTermAdmin(MadeByOrders):
+    """Terms of subscriptions."""
+
+    noun, nouns = "term", "terms"
+    list_display = ("subscription", "number", "start", "end")
+    list_select_related = ("subscription",)
+    search_fields = ("subscription__number__startswith",)
+    search_placeholder = "Subscription number begins with"
+    readonly_fields = ("subscription", "number")
 
 
 @register(ChargeSegment, site=site)

@@ -19,7 +19,7 @@ from billing.models import ProductRatePlan, ProductRatePlanCharge, TermType
 from billing.models.terms import TriggerEvent
 from billing.services.order_requests import MAX_TERM_MONTHS
 from billing.services.orders import ChargeChoice, NewRatePlan, NewSubscription
-from billing.templatetags.prices import price_lines
+from billing.templatetags.charge_words import price_lines
 
 PLANS_SHOWN = 12
 TERMS = [
@@ -154,7 +154,7 @@ class OrderForm(forms.Form):
         quantity, day = f"quantity-{charge.pk}", f"day-{charge.pk}"
         return ChargeInputs(
             charge,
-            price_lines(charge, currency),
+            list(price_lines(charge, currency)),
             self[quantity] if quantity in self.fields else None,
             self[day] if day in self.fields else None,
         )

@@ -1,10 +1,10 @@
-"""What operators do with the catalogue beyond plain records: add a charge with its price, set prices."""
+"""What operators do with the catalogue beyond plain records: add a charge with its price, set prices, look ahead."""
 
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
@@ -12,23 +12,31 @@ from django.views.decorators.http import require_http_methods
 from accounts.idempotency import FIELD, new_request_key, once
 from accounts.models import Account
 from accounts.operator_admin import site
+from accounts.operator_site import is_fragment_request
 from billing.core.types import PriceFormat, Tier
-from billing.forms.catalog import RECURRING_ONLY, ChargeForm, PriceForm, with_more_tiers
+from billing.forms.catalog import PriceForm, with_edited_tiers
+from billing.forms.charges import ChargeForm
 from billing.models import ProductRatePlan, ProductRatePlanCharge, ProductRatePlanChargePrice
 from billing.services.catalog import TIERED, create_charge, set_price
+from billing.views.period_preview import preview_of
+
+FIRST_VALUES = {"charge_type": "Recurring", "charge_model": "FlatFee", "billing_period": "Month"}
 
 
 @require_http_methods(["GET", "POST"])
 @once
 def new_charge(request: HttpRequest) -> HttpResponse:
-    """Show the form of a new charge with its first price, or create them."""
+    """Show the form of a new charge with its first price, or create them; `starts_on` asks for its first periods."""
     if request.method != "POST":
-        plan = request.GET.get("plan", "")
-        first = {"charge_type": "Recurring", "billing_period": "Month", "rate_plan": plan if plan.isdigit() else None}
-        return _charge_page(request, ChargeForm(initial=first), PriceForm(initial={"currency": usual_currency()}))
-    if "more_tiers" in request.POST:
-        data = with_more_tiers(request.POST)
-        return _charge_page(request, ChargeForm(data), PriceForm(data), quiet=True)
+        if "starts_on" in request.GET and is_fragment_request(request):
+            return site.render(request, "billing/_period_preview.html", preview_of(request.GET))
+        return _empty_charge_page(request)
+    edited = with_edited_tiers(request.POST)
+    if edited is not None or "preview" in request.POST:
+        data, row = edited or (request.POST, None)
+        # Unbound forms: what is not finished yet is not refused yet.
+        form, price = ChargeForm(initial=_typed(data)), PriceForm(initial=_typed(data), tier_data=data, focus=row)
+        return _charge_page(request, form, price, sent=data)
     form = ChargeForm(request.POST)
     price = PriceForm(request.POST, model=request.POST.get("charge_model", ""))
     if all([form.is_valid(), price.is_valid()]):
@@ -44,8 +52,19 @@ def new_charge(request: HttpRequest) -> HttpResponse:
     return _charge_page(request, form, price, status=422)
 
 
+def _typed(data: QueryDict) -> dict[str, Any]:
+    """Return what was typed in so far, as a form begins with it."""
+    return {**data.dict(), "discount_applies_to": data.getlist("discount_applies_to")}
+
+
+def _empty_charge_page(request: HttpRequest) -> HttpResponse:
+    plan = request.GET.get("plan", "")
+    form = ChargeForm(initial={**FIRST_VALUES, "rate_plan": plan if plan.isdigit() else None})
+    return _charge_page(request, form, PriceForm(initial={"currency": usual_currency()}))
+
+
 def _charge_page(
-    request: HttpRequest, form: ChargeForm, price: PriceForm, *, status: int = 200, quiet: bool = False
+    request: HttpRequest, form: ChargeForm, price: PriceForm, *, status: int = 200, sent: QueryDict | None = None
 ) -> HttpResponse:
     plans = ProductRatePlan.objects.select_related("product")
     form.fields["rate_plan"].queryset = plans  # type: ignore[attr-defined]
@@ -55,8 +74,9 @@ def _charge_page(
         "form": form,
         "price": price,
         "plan": plans.filter(pk=chosen).first() if chosen.isdigit() else None,
-        "recurring": [form[name] for name in RECURRING_ONLY],
-        "quiet": quiet,
+        "quiet": sent is not None,
+        "preview_url": reverse("admin:billing_charge_new"),
+        **preview_of(sent or request.POST, ProductRatePlanCharge(**FIRST_VALUES)),
     }
     return _page(request, "billing/new_charge.html", context, status=status)
 
@@ -64,12 +84,19 @@ def _charge_page(
 @require_http_methods(["GET", "POST"])
 @once
 def charge_price(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show what a charge costs in one currency (`?currency=EUR`), or set it."""
+    """Show what a charge costs in one currency (`?currency=EUR`), or set it; htmx edits it within another page."""
     charge = get_object_or_404(ProductRatePlanCharge.objects.select_related("rate_plan__product"), pk=pk)
     if request.method != "POST":
-        return _price_page(request, charge, _current_price(charge, request.GET.get("currency", "")))
-    if "more_tiers" in request.POST:
-        return _price_page(request, charge, PriceForm(with_more_tiers(request.POST)), quiet=True)
+        currency = request.GET.get("currency", "")
+        if "shown" in request.GET:
+            return _price_cell(request, charge, currency)
+        return _price_page(request, charge, _current_price(charge, currency), currency=currency)
+    edited = with_edited_tiers(request.POST)
+    currency = request.POST.get("currency", "")
+    if edited is not None:
+        data, row = edited
+        price = PriceForm(initial=_typed(data), tier_data=data, focus=row)
+        return _price_page(request, charge, price, currency=currency, quiet=True)
     price = PriceForm(request.POST, model=charge.charge_model)
     if price.is_valid():
         wanted = price.read(charge.charge_model)
@@ -80,31 +107,49 @@ def charge_price(request: HttpRequest, pk: int) -> HttpResponse:
             except ValidationError as error:
                 price.add_refusal(error, model=charge.charge_model)
             else:
-                return _saved(request, charge, f"The {currency} price of “{charge.name}” is set.")
-    return _price_page(request, charge, price, status=422)
+                return _saved(request, charge, f"The {currency} price of “{charge.name}” is set.", currency=currency)
+    return _price_page(request, charge, price, status=422, currency=currency)
 
 
 def _current_price(charge: ProductRatePlanCharge, currency: str) -> PriceForm:
     row = ProductRatePlanChargePrice.objects.filter(charge=charge, currency=currency).first()
+    model = charge.charge_model
     if row is None:
-        return PriceForm(initial={"currency": currency})
+        return PriceForm(model=model, initial={"currency": currency})
     tiers = [Tier(tier.up_to, tier.price, PriceFormat(tier.price_format)) for tier in row.tiers.all()]
     plain = None if row.price is None else row.price.normalize()
-    return PriceForm(initial={"currency": currency, "price": plain if plain is None else f"{plain:f}"}, tiers=tiers)
+    first = {"currency": currency, "price": plain if plain is None else f"{plain:f}"}
+    return PriceForm(model=model, initial=first, tiers=tiers, focus=0)
 
 
 def _price_page(
-    request: HttpRequest, charge: ProductRatePlanCharge, price: PriceForm, *, status: int = 200, quiet: bool = False
+    request: HttpRequest,
+    charge: ProductRatePlanCharge,
+    price: PriceForm,
+    *,
+    currency: str,
+    status: int = 200,
+    quiet: bool = False,
 ) -> HttpResponse:
     context = {
         "title": f"Price of {charge.name}",
         "charge": charge,
         "price": price,
+        "currency": currency,
         "is_tiered": charge.charge_model in TIERED,
         "product": charge.rate_plan.product,
         "quiet": quiet,
     }
-    return _page(request, "billing/price.html", context, status=status)
+    template = "billing/_price_editor.html" if is_fragment_request(request) else "billing/price.html"
+    return _page(request, template, context, status=status)
+
+
+def _price_cell(request: HttpRequest, charge: ProductRatePlanCharge, currency: str) -> HttpResponse:
+    """Answer with a price as the product page shows it, where htmx puts it back in place of the editor."""
+    row = get_object_or_404(charge.prices, currency=currency)
+    if not is_fragment_request(request):
+        return HttpResponseRedirect(charge.rate_plan.product.get_absolute_url())
+    return site.render(request, "billing/_price_cell.html", {"charge": charge, "row": row, "is_answer": True})
 
 
 def _page(request: HttpRequest, template: str, context: dict[str, Any], *, status: int) -> HttpResponse:
@@ -124,15 +169,23 @@ def _spread(error: ValidationError, form: ChargeForm, price: PriceForm, *, model
             price.add_refusal(ValidationError({name: texts} if name else texts), model=model)
 
 
-def _saved(request: HttpRequest, charge: ProductRatePlanCharge, said: str, *, is_new: bool = False) -> HttpResponse:
+def _saved(
+    request: HttpRequest, charge: ProductRatePlanCharge, said: str, *, is_new: bool = False, currency: str = ""
+) -> HttpResponse:
     admin: Any = site.get_model_admin(ProductRatePlanCharge)
     if is_new:
         admin.log_addition(request, charge, [{"added": {}}])
     else:
         admin.log_change(request, charge, said)
     messages.success(request, said)
+    page = reverse("admin:billing_charge_price", args=[charge.pk])
+    if is_fragment_request(request):
+        response = _price_cell(request, charge, currency)
+        # Not a redirect, which would load the whole page; `once` takes note of where it leads all the same.
+        response.headers["Location"] = f"{page}?currency={currency}&shown=1"
+        return response
     if "another_currency" in request.POST:
-        return HttpResponseRedirect(reverse("admin:billing_charge_price", args=[charge.pk]))
+        return HttpResponseRedirect(page)
     return HttpResponseRedirect(charge.rate_plan.product.get_absolute_url())
 
 
