@@ -33,7 +33,7 @@ def lock_accounts(account_ids: Iterable[int]) -> dict[int, Account]:
 
     Whatever is worked out must be read afterwards; the locks hold until the surrounding transaction ends.
     """
-    found = Account.objects.filter(pk__in=set(account_ids)).order_by("pk").select_for_update(no_key=True)
+    found = Account.objects.filter(pk__in=sorted(set(account_ids))).order_by("pk").select_for_update(no_key=True)
     return {account.pk: account for account in found}
 
 
