@@ -1,7 +1,12 @@
 """Reads of billing tables that other code shares."""
 
+from collections.abc import Iterable
+from datetime import date
+
+from django.db.models import DateField, F, Func, Max
+
 from billing.core.types import DaysInMonth, PartialMonths, ProrationUnit, RecurringStyle, Rules
-from billing.models import BillingRules
+from billing.models import BillingRules, RatePlanCharge
 
 
 def current_rules() -> Rules:
@@ -29,3 +34,10 @@ def bill_run_defaults() -> dict[str, bool]:
     """Return what a new bill run does unless the operator says otherwise: `auto_renew` and `auto_post`."""
     renew, post = BillingRules.objects.values_list("auto_renew_default", "auto_post_default").get(pk=1)
     return {"auto_renew": renew, "auto_post": post}
+
+
+def billed_until(subscription_ids: Iterable[int]) -> dict[int, date]:
+    """Return the first day that is not billed yet, by subscription; those of which nothing is billed are left out."""
+    end = Func(F("coverage__period"), function="upper", output_field=DateField())
+    found = RatePlanCharge.objects.filter(subscription__in=list(subscription_ids), coverage__isnull=False)
+    return dict(found.order_by().values_list("subscription_id").annotate(until=Max(end)))

@@ -100,9 +100,6 @@ def find_orders(query: str, _user: Any) -> Iterable[tuple[str, str]]:
 
 
 site.register_page("billing/order/new/", views.new_order, "billing_order_new", permission="billing.add_order")
-site.register_page(
-    "billing/order/new/plans/", views.plan_choices, "billing_order_plans", permission="billing.add_order"
-)
 site.add_command("New order", "admin:billing_order_new", "billing.add_order")
 site.add_search("Orders", find_orders, "billing.view_order")
 site.add_navigation("Customers", "Orders", "admin:billing_order_changelist", "order", "billing.view_order", order=20)

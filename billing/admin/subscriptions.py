@@ -7,10 +7,12 @@ from typing import Any
 from django.contrib.admin import register
 from django.db.models import DateField, Func, OuterRef, Subquery
 from django.http import HttpRequest
+from django.urls import reverse
 
 from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
 from billing.admin.orders import MadeByOrders
+from billing.forms.orders import FORMS
 from billing.forms.segments import SegmentForm
 from billing.models import (
     ChargeSegment,
@@ -18,7 +20,9 @@ from billing.models import (
     RatePlan,
     RatePlanCharge,
     Subscription,
+    SubscriptionStatus,
     SubscriptionTerm,
+    TermType,
 )
 
 CHARGES_SHOWN = 25
@@ -59,10 +63,24 @@ class SubscriptionAdmin(MadeByOrders):
         charges = _charges(obj)
         return {
             "subscription": obj,
+            "changes": _changes(obj),
             "charges": charges,
             "charge_count": len(charges) if len(charges) < CHARGES_SHOWN else obj.charges.count(),
             "orders": [action.order for action in obj.order_actions.select_related("order").order_by("id")[:5]],
         }
+
+
+def _changes(subscription: Subscription) -> list[tuple[str, str]]:
+    """Return the order actions that the subscription can take as it is, as a menu; those of a canceled one are none."""
+    if subscription.status == SubscriptionStatus.CANCELED:
+        return []
+    kinds = ["update", "add", "remove", "renew", "suspend", "terms", "cancel"]
+    if subscription.status == SubscriptionStatus.SUSPENDED:
+        kinds[kinds.index("suspend")] = "resume"
+    if subscription.term_type == TermType.EVERGREEN:
+        kinds.remove("renew")
+    address = f"{reverse('admin:billing_order_new')}?subscription={subscription.pk}&kind="
+    return [(FORMS[kind].title, f"{address}{kind}") for kind in kinds]
 
 
 def _charges(subscription: Subscription) -> list[RatePlanCharge]:

@@ -87,7 +87,10 @@ class PriceForm(forms.Form):
         self.fields["price"].required = model not in TIERED
         if model == ChargeModel.DISCOUNT_PERCENTAGE:
             self.fields["price"].label = "Percentage"
-        rows = [{"up_to": _shown(t.up_to), "price": _shown(t.price), "price_format": t.price_format} for t in tiers]
+        rows = [
+            {"up_to": shown_number(t.up_to), "price": shown_number(t.price), "price_format": t.price_format}
+            for t in tiers
+        ]
         self.tiers: Any = TierFormSet(tier_data or data, prefix="tiers", initial=rows)
         self.tiers.extra = 0 if tiers else EMPTY_TIERS
         if focus is not None and focus < len(self.tiers.forms):
@@ -102,16 +105,7 @@ class PriceForm(forms.Form):
         if model not in TIERED:
             price: Decimal = self.cleaned_data["price"]
             return price
-        rows = [row for row in self.tiers if row.cleaned_data.get("price") is not None]
-        if not rows:
-            self.refuse_tiers("Give at least one tier with a price.")
-            return None
-        if _refuse_gaps(rows):
-            return None
-        sent = [row.cleaned_data for row in rows]
-        return tuple(
-            Tier(row["up_to"], row["price"], PriceFormat(row["price_format"] or PriceFormat.PER_UNIT)) for row in sent
-        )
+        return read_tiers(self.tiers)
 
     def refuse_tiers(self, message: str) -> None:
         """Show what is wrong with the tiers as a whole above them."""
@@ -127,6 +121,20 @@ class PriceForm(forms.Form):
                 self.add_error(name if name in self.fields else None, messages)
 
 
+def read_tiers(tiers: Any) -> tuple[Tier, ...] | None:
+    """Return what valid rows of tiers say, those without a price left out; None when they will not do, with errors."""
+    rows = [row for row in tiers if row.cleaned_data.get("price") is not None]
+    if not rows:
+        tiers.non_form_errors().append("Give at least one tier with a price.")
+        return None
+    if _refuse_gaps(rows):
+        return None
+    sent = [row.cleaned_data for row in rows]
+    return tuple(
+        Tier(row["up_to"], row["price"], PriceFormat(row["price_format"] or PriceFormat.PER_UNIT)) for row in sent
+    )
+
+
 def _refuse_gaps(rows: Sequence[TierForm]) -> bool:
     """Name each row that does not end above the one before it, or lacks an end although others follow."""
     is_wrong = False
@@ -136,7 +144,11 @@ def _refuse_gaps(rows: Sequence[TierForm]) -> bool:
         if end is None:
             flaw = "" if row is rows[-1] else f"Tier {number} needs an end: only the last may go without."
         else:
-            flaw = "" if end > begin else f"Tier {number} must end above the one before, which ends at {_shown(begin)}."
+            flaw = (
+                ""
+                if end > begin
+                else f"Tier {number} must end above the one before, which ends at {shown_number(begin)}."
+            )
             flaw = flaw if begin else flaw and f"Tier {number} must end above 0."
             begin = max(begin, end)
         if flaw:
@@ -173,7 +185,7 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 4 else 0
 
 
-def _shown(value: Decimal | None) -> str:
+def shown_number(value: Decimal | None) -> str:
     """Return a number as it was typed in: no zeros at the end, no exponent."""
     if value is None:
         return ""

@@ -1,227 +1,225 @@
-"""The form of a new order: one subscription of an account, made of rate plans with their quantities."""
+"""The form of an order: when it was agreed on, and its actions one after the other, each a form of its own.
+
+The page sends `actions`, one reference an action (“2:update:s17”: key, kind, subscription 17; “3:add:c1”: the
+subscription that action 1 creates), and each action's inputs prefixed by its key. So nothing is kept between requests.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from django.http import QueryDict
 
 from accounts.models import SINGLE_LINE, Account
 from accounts.operator_admin import DayInput
-from billing.core.types import ChargeModel
-from billing.forms.catalog import decimal_field
-from billing.models import ProductRatePlan, ProductRatePlanCharge, TermType
-from billing.models.terms import TriggerEvent
-from billing.services.order_requests import MAX_TERM_MONTHS
-from billing.services.orders import ChargeChoice, NewRatePlan, NewSubscription
-from billing.templatetags.charge_words import price_lines
+from billing.forms.action_form import ActionForm, Subject, Surroundings, subject_of
+from billing.forms.amendments import (
+    CancelForm,
+    RemoveProductForm,
+    RenewForm,
+    ResumeForm,
+    SuspendForm,
+    TermsForm,
+    UpdateProductForm,
+)
+from billing.forms.new_subscription import AddProductForm, NewSubscriptionForm, SellingForm
+from billing.forms.quiet import QuietForm
+from billing.forms.sold_plans import chosen_plans, plans_for
+from billing.models import Subscription, SubscriptionStatus
+from billing.queries import billed_until
+from billing.services.order_loading import load_states
+from billing.services.order_requests import Action, OrderRefusedError
 
-PLANS_SHOWN = 12
-TERMS = [
-    (TermType.EVERGREEN.value, "Evergreen: until it is canceled"),
-    (TermType.TERMED.value, "Termed: ends after a number of months"),
-]
-# How the service names what it objects to, where this form has another field for it.
-FIELD_OF = {
-    "contract_effective": "starts_on",
-    "rate_plans": "plans",
-    "charges": "plans",
-    "price": "plans",
-    "quantity": "plans",
-    "trigger_date": "plans",
-}
-DATES_OF_THEIR_OWN = {
-    TriggerEvent.SERVICE_ACTIVATION.value: "service_activation",
-    TriggerEvent.CUSTOMER_ACCEPTANCE.value: "customer_acceptance",
-}
-
-
-@dataclass(frozen=True)
-class ChargeInputs:
-    """A charge of a plan on offer: what it costs in the account's currency, and what the order must say about it."""
-
-    charge: ProductRatePlanCharge
-    prices: list[str]
-    quantity: Any | None
-    day: Any | None
+MOST_ACTIONS = 30
+SUBSCRIPTIONS_SHOWN = 50
+_FORMS: tuple[type[ActionForm], ...] = (
+    NewSubscriptionForm,
+    UpdateProductForm,
+    AddProductForm,
+    RemoveProductForm,
+    RenewForm,
+    SuspendForm,
+    ResumeForm,
+    TermsForm,
+    CancelForm,
+)
+FORMS = {form.kind: form for form in _FORMS}
+AMENDMENTS = [kind for kind in FORMS if kind != NewSubscriptionForm.kind]
 
 
 @dataclass(frozen=True)
-class PlanOnOffer:
-    """A rate plan that may be chosen; `missing` names the charges without a price in the account's currency."""
+class Reference:
+    """An action as the page names it: its key, its kind, and what it is about (“s17”, “c1” or nothing)."""
 
-    plan: ProductRatePlan
-    is_chosen: bool
-    charges: list[ChargeInputs]
-    missing: list[str]
+    key: str
+    kind: str
+    about: str = ""
 
     @property
-    def problem(self) -> str:
-        """Return why the plan cannot be sold to this account, or nothing."""
-        if not self.charges:
-            return "This plan has no charges yet."
-        return f"No price in the account's currency: {', '.join(self.missing)}." if self.missing else ""
+    def subscription_id(self) -> int | None:
+        return int(self.about[1:]) if self.about.startswith("s") else None
+
+    @property
+    def created_by(self) -> str:
+        return self.about[1:] if self.about.startswith("c") else ""
 
 
-class OrderForm(forms.Form):
-    """What is sold to one account: plans, quantities, dates and term."""
+def references(sent: Sequence[str]) -> list[Reference]:
+    """Return the actions that a page sent, those that cannot be read left out."""
+    found = []
+    for text in sent[:MOST_ACTIONS]:
+        key, kind, about = [*text.split(":"), "", "", ""][:3]
+        if kind in FORMS and _is_number(key, 4) and (_is_number(about[1:], 18) if kind in AMENDMENTS else not about):
+            found.append(Reference(key, kind, about))
+    return found
 
-    # What is needed depends on what is chosen, which only the server knows.
-    use_required_attribute = False
 
-    plans = forms.ModelMultipleChoiceField(
-        ProductRatePlan.objects.none(),
-        label="Rate plans",
-        error_messages={"required": "Choose at least one rate plan."},
-    )
-    name = forms.CharField(
-        max_length=100, required=False, label="Name of the subscription", validators=[SINGLE_LINE],
-        help_text="Printed on the invoice, for example the site or the team it is for.",
-    )  # fmt: skip
-    starts_on = forms.DateField(widget=DayInput, label="Starts on", help_text="The day the contract takes effect.")
-    term = forms.ChoiceField(choices=TERMS, initial=TermType.EVERGREEN, widget=forms.RadioSelect)
-    term_months = forms.IntegerField(
-        required=False, min_value=1, max_value=MAX_TERM_MONTHS, initial=12, label="Months",
-        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"}),
-    )  # fmt: skip
-    auto_renew = forms.BooleanField(required=False, label="Renew it when the term ends")
-    service_activation = forms.DateField(
-        widget=DayInput, required=False, help_text="Charges that begin with the activation wait for this day."
-    )
-    customer_acceptance = forms.DateField(
-        widget=DayInput, required=False, help_text="Charges that begin with the acceptance wait for this day."
-    )
+def _is_number(text: str, longest: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= longest
+
+
+class OrderForm(QuietForm):
+    """An order of one account; `actions` holds the form of each of its actions."""
+
     order_date = forms.DateField(widget=DayInput, help_text="The day the customer agreed.")
-    invoice_separately = forms.BooleanField(required=False, label="Put it on an invoice of its own")
     description = forms.CharField(max_length=200, required=False, label="Note on the order", validators=[SINGLE_LINE])
+    add_kind = forms.ChoiceField(required=False, label="Action")
+    add_about = forms.CharField(
+        required=False, max_length=60, label="Subscription", help_text="Its number; not needed for a new subscription."
+    )
 
     def __init__(
-        self,
-        data: QueryDict | None = None,
-        *,
-        account: Account,
-        today: date,
-        offered: Sequence[ProductRatePlan],
-        **kwargs: Any,
+        self, data: QueryDict | None, *, account: Account, today: date, wanted: Sequence[Reference], **options: Any
     ) -> None:
-        super().__init__(data, initial={"starts_on": today, "order_date": today, **(kwargs.pop("initial", None) or {})})
-        self.account, self.offered = account, offered
-        self.fields["plans"].queryset = ProductRatePlan.objects.filter(pk__in=[plan.pk for plan in offered])  # type: ignore[attr-defined]
-        for plan in offered:
-            for charge in plan.charges.all():
-                self._add_inputs(plan, charge)
+        self.plans = options.pop("plans", ())
+        super().__init__(data, initial={"order_date": today}, **options)
+        self.account, self.today = account, today
+        self.fields["add_kind"].choices = [(kind, form.title) for kind, form in FORMS.items()]  # type: ignore[attr-defined]
+        self.fields["add_about"].widget.attrs |= {"list": "subscriptions", "autocomplete": "off"}
+        self.lost = 0
+        self.actions: list[ActionForm] = self._action_forms(data, wanted)
 
-    def _add_inputs(self, plan: ProductRatePlan, charge: ProductRatePlanCharge) -> None:
-        if charge.charge_model != ChargeModel.FLAT_FEE:
-            label = f"Quantity of {charge.name}" + (f" ({charge.unit})" if charge.unit else "")
-            usual = charge.default_quantity
-            shown = None if usual is None else f"{usual.normalize():f}"
-            self.fields[f"quantity-{charge.pk}"] = decimal_field(
-                label=label, required=False, min_value=0, initial=shown
-            )
-        if charge.trigger_event == TriggerEvent.SPECIFIC_DATE:
-            day = forms.DateField(label=f"{charge.name} begins on", widget=DayInput, required=False)
-            self.fields[f"day-{charge.pk}"] = day
+    def _action_forms(self, data: QueryDict | None, wanted: Sequence[Reference]) -> list[ActionForm]:
+        existing = self._subjects(wanted)
+        offered = self._offered(data, wanted)
+        found: dict[str, ActionForm] = {}
+        for reference in wanted:
+            key, kind = reference.key, reference.kind
+            subject: Subject | None = None
+            if reference.created_by:
+                creator = found.get(reference.created_by)
+                subject = creator.created() if isinstance(creator, NewSubscriptionForm) else None
+            elif reference.subscription_id is not None:
+                subject = existing.get(reference.subscription_id)
+            if kind in AMENDMENTS and subject is None:
+                self.lost += 1
+                continue
+            around = Surroundings(self.account, self.today, offered.get(key, ()))
+            initial = {"plans": list(self.plans)} if kind == NewSubscriptionForm.kind and not found else {}
+            found[key] = FORMS[kind](data, key=key, around=around, subject=subject, quiet=self.quiet, initial=initial)
+        self._set_billed_until(found.values())
+        return list(found.values())
 
-    def chosen_ids(self) -> set[int]:
-        """Return the ids of the plans that are ticked, as far as they are numbers."""
-        return {int(str(value)) for value in self["plans"].value() or () if str(value).isdigit()}
+    def _subjects(self, wanted: Sequence[Reference]) -> dict[int, Subject]:
+        """Return the account's subscriptions that actions are about, in a fixed number of queries."""
+        ids = {reference.subscription_id for reference in wanted if reference.subscription_id is not None}
+        if not ids:
+            return {}
+        rows = Subscription.objects.filter(pk__in=ids, account=self.account).select_related("invoice_owner")
+        owners = {row.pk: row.invoice_owner for row in rows}
+        states = load_states(owners, {owner.pk: owner for owner in owners.values()})
+        return {pk: subject_of(state, self.account.currency) for pk, state in states.items()}
+
+    def _offered(self, data: QueryDict | None, wanted: Sequence[Reference]) -> dict[str, list[Any]]:
+        """Return the plans on offer by action; actions that search for the same share one search."""
+        selling = [ref.key for ref in wanted if issubclass(FORMS[ref.kind], SellingForm)]
+        chosen = {key: chosen_plans(data, f"{key}-plans") if data is not None else list(self.plans) for key in selling}
+        searched = {key: "" if data is None else data.get(f"{key}-find_plan", "").strip() for key in selling}
+        all_chosen = [pk for ids in chosen.values() for pk in ids]
+        found = {
+            text: plans_for(day=self.today, find=text, chosen=all_chosen) for text in sorted(set(searched.values()))
+        }
+        others = {key: set(all_chosen) - set(chosen[key]) for key in selling}
+        return {key: [plan for plan in found[searched[key]] if plan.pk not in others[key]] for key in selling}
+
+    def _set_billed_until(self, actions: Iterable[ActionForm]) -> None:
+        """Tell cancellations until when their subscription is billed, in one query."""
+        canceling = {
+            action: action.subject.state.row.pk
+            for action in actions
+            if isinstance(action, CancelForm) and action.subject is not None and action.subject.state is not None
+        }
+        days = billed_until(canceling.values()) if canceling else {}
+        for action, pk in canceling.items():
+            action.billed_until = days.get(pk)
+
+    # What the page asks ----------------------------------------------------------------------------------------------
 
     @property
-    def plans_on_offer(self) -> list[PlanOnOffer]:
-        """Return the plans with the inputs of their charges, as the page draws them."""
-        chosen, currency = self.chosen_ids(), self.account.currency
-        self._mark_needed()
-        found = []
-        for plan in self.offered:
-            charges = [self._inputs(charge, currency) for charge in plan.charges.all()]
-            missing = [inputs.charge.name for inputs in charges if not inputs.prices]
-            found.append(PlanOnOffer(plan, plan.pk in chosen, charges, missing))
-        return found
+    def subscriptions(self) -> list[tuple[str, str]]:
+        """Return number and name of the account's subscriptions that can be named, the latest ones."""
+        found = self.account.subscriptions.exclude(status=SubscriptionStatus.CANCELED).order_by("-pk")
+        return list(found.values_list("number", "name")[:SUBSCRIPTIONS_SHOWN])
 
-    def _mark_needed(self) -> None:
-        """Draw as needed what `clean` asks for; before the answers were checked it would be asked for in any case."""
-        _ = self.errors  # reading them is what checks the answers
-        for name, field in self.fields.items():
-            field.required = field.required or name == "term_months" or name.startswith(("quantity-", "day-"))
+    @property
+    def is_flawed(self) -> bool:
+        return bool(self.errors) or any(action.errors for action in self.actions)
 
-    def _inputs(self, charge: ProductRatePlanCharge, currency: str) -> ChargeInputs:
-        quantity, day = f"quantity-{charge.pk}", f"day-{charge.pk}"
-        return ChargeInputs(
-            charge,
-            list(price_lines(charge, currency)),
-            self[quantity] if quantity in self.fields else None,
-            self[day] if day in self.fields else None,
-        )
+    def is_valid(self) -> bool:
+        """Tell whether the order and all its actions can be read."""
+        is_sound = all([super().is_valid(), *(action.is_valid() for action in self.actions)])
+        if not self.actions:
+            self.add_error(None, "An order needs at least one action: choose what it does.")
+            return False
+        return is_sound
 
-    def clean(self) -> dict[str, Any]:
-        """Ask for what the chosen plans need: quantities, dates, and the months of a term."""
-        cleaned = super().clean() or {}
-        for plan in self._chosen(cleaned):
-            for charge in plan.charges.all():
-                self._require(cleaned, f"quantity-{charge.pk}", "How many? Write a number, 0 if none yet.")
-                self._require(cleaned, f"day-{charge.pk}", "This charge begins on a date of its own: give it.")
-        if cleaned.get("term") == TermType.TERMED:
-            self._require(cleaned, "term_months", "How many months does the term last?")
-        return cleaned
-
-    def _require(self, cleaned: dict[str, Any], name: str, message: str) -> None:
-        if name in self.fields and name not in self.errors and cleaned.get(name) is None:
-            self.add_error(name, message)
-
-    def _chosen(self, cleaned: dict[str, Any]) -> Iterable[ProductRatePlan]:
-        chosen = {plan.pk for plan in cleaned.get("plans") or ()}
-        return (plan for plan in self.offered if plan.pk in chosen)
-
-    def subscription(self) -> NewSubscription:
-        """Return what is sold; only of a valid form."""
-        values = self.cleaned_data
-        termed = values["term"] == TermType.TERMED
-        return NewSubscription(
-            rate_plans=tuple(
-                NewRatePlan(plan, tuple(self._choice(charge) for charge in plan.charges.all()))
-                for plan in self._chosen(values)
-            ),
-            contract_effective=values["starts_on"],
-            service_activation=values["service_activation"],
-            customer_acceptance=values["customer_acceptance"],
-            term_months=values["term_months"] if termed else None,
-            auto_renew=values["auto_renew"] and termed,
-            invoice_separately=values["invoice_separately"],
-            name=values["name"],
-        )
-
-    def _choice(self, charge: ProductRatePlanCharge) -> ChargeChoice:
-        quantity: Decimal | None = self.cleaned_data.get(f"quantity-{charge.pk}")
-        return ChargeChoice(charge, quantity=quantity, trigger_date=self.cleaned_data.get(f"day-{charge.pk}"))
+    def requested(self) -> list[Action]:
+        """Return the actions as the order takes them; only of a valid form."""
+        positions = {action.key: position for position, action in enumerate(self.actions, start=1)}
+        return [action.action(positions) for action in self.actions]
 
     def add_refusal(self, error: ValidationError) -> None:
-        """Show what the service objects to beside the field it is about, or above the form."""
+        """Show what the service objects to beside the action and the field it is about, or above the form."""
+        if isinstance(error, OrderRefusedError):
+            for position, field, message in error.problems:
+                if position is None:
+                    self.add_error(field if field in self.fields else None, message)
+                else:
+                    self.actions[position - 1].add_refusal(field, message)
+            return
         problems = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
         for name, messages in problems.items():
-            field = FIELD_OF.get(name, name)
-            self.add_error(field if field in self.fields else None, messages)
+            self.add_error(name if name in self.fields else None, messages)
 
+    def new_reference(self, data: QueryDict, next_key: str) -> Reference | None:
+        """Return the action that the page asks to be added; None, with an error, when it cannot be."""
+        kind, about = data.get("add_kind", ""), data.get("add_about", "").strip()
+        if kind not in FORMS:
+            self.add_error("add_kind", "Choose what the order does.")
+        elif len(self.actions) >= MOST_ACTIONS:
+            self.add_error("add_kind", f"An order on this page has at most {MOST_ACTIONS} actions; place a second one.")
+        elif kind == NewSubscriptionForm.kind:
+            return Reference(next_key, kind)
+        else:
+            named = self._named(about)
+            if named:
+                return Reference(next_key, kind, named)
+        return None
 
-def plans_for(
-    *, day: date, find: str = "", chosen: Iterable[int] = (), limit: int = PLANS_SHOWN
-) -> list[ProductRatePlan]:
-    """Return the plans sold on a day whose product or own name begins with `find`, the chosen ones first in any case."""
-    chosen = list(chosen)
-    sold = Q(product__effective_start__lte=day) & (Q(product__effective_end=None) | Q(product__effective_end__gt=day))
-    text = find.strip()[:100]
-    named = Q(name__istartswith=text) | Q(product__name__istartswith=text) | Q(product__sku__istartswith=text)
-    first = Case(When(pk__in=chosen, then=Value(0)), default=Value(1), output_field=IntegerField())
-    found: QuerySet[ProductRatePlan] = ProductRatePlan.objects.filter(
-        Q(pk__in=chosen) | (sold & named if text else sold)
-    )
-    return list(
-        found.select_related("product")
-        .prefetch_related("charges__prices__tiers")
-        .order_by(first, F("product__name"), F("name"))[: limit + len(chosen)]
-    )
+    def _named(self, text: str) -> str:
+        """Return what a subscription is called in a reference: by its number, or by the action that creates it."""
+        place = text.casefold().removeprefix("action").strip()
+        for position, action in enumerate(self.actions, start=1):
+            if place == str(position) and isinstance(action, NewSubscriptionForm):
+                return f"c{action.key}"
+        if not text:
+            self.add_error("add_about", "Which subscription? Write its number, or the action that creates it.")
+            return ""
+        number = text.split(" ")[0]
+        found = self.account.subscriptions.filter(number__iexact=number).first()
+        if found is None:
+            self.add_error("add_about", f"Account {self.account.number} has no subscription {text}.")
+        return f"s{found.pk}" if found else ""

@@ -76,16 +76,21 @@ def billed_each(charge: Any) -> str:
 @register.simple_tag
 def charge_prices(charge: Any, row: Any) -> Sequence[str]:
     """Return what a catalogue charge costs in the currency of one of its prices, one line a tier."""
-    if row.price is None:
-        return tier_lines(row.tiers.all(), row.currency)
+    return segment_lines(charge, row.price, row.tiers.all(), row.currency)
+
+
+def segment_lines(charge: Any, price: Decimal | None, tiers: Iterable[Any], currency: str) -> Sequence[str]:
+    """Return what a charge costs at one price or in tiers, one line a tier."""
+    if price is None:
+        return tier_lines(tiers, currency)
     if charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
-        return [f"{number(row.price)}\N{NO-BREAK SPACE}% off"]
-    price = unit_price(row.price, row.currency)
+        return [f"{number(price)}\N{NO-BREAK SPACE}% off"]
+    words = unit_price(price, currency)
     if charge.charge_model in DISCOUNTS:
-        price = f"{price} off"
+        words = f"{words} off"
     elif charge.charge_model in (ChargeModel.PER_UNIT, ChargeModel.OVERAGE):
-        price = f"{price} per {charge.unit or 'unit'}"
-    return [" ".join(filter(None, [price, priced_for(charge)]))]
+        words = f"{words} per {charge.unit or 'unit'}"
+    return [" ".join(filter(None, [words, priced_for(charge)]))]
 
 
 def _period(charge: Any) -> str:

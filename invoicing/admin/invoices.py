@@ -30,6 +30,7 @@ from invoicing.models import (
 )
 from invoicing.views import accounts as account_views
 from invoicing.views import invoices as views
+from invoicing.views import order_preview as order_preview_views
 
 LINES_A_PAGE = 25
 SEARCHED_ACCOUNTS = 1_000
@@ -227,6 +228,12 @@ site.register_page(
     account_views.account_next_invoice,
     "invoicing_account_next",
     permission="invoicing.view_invoice",
+)
+site.register_page(
+    "billing/order/new/preview/",
+    order_preview_views.order_preview,
+    "invoicing_order_preview",
+    permission="billing.add_order",
 )
 site.register_page(
     "invoicing/invoice/<int:pk>/pdf",

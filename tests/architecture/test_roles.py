@@ -53,9 +53,9 @@ accounts_contact_choose     operators!
 billing_charge_new          operators
 billing_charge_price        operators
 billing_order_new           operators
-billing_order_plans         operators+
 billing_rules_examples      onward
 invoicing_account_next      all
+invoicing_order_preview     operators!
 invoicing_billrun_new       operators
 invoicing_billrun_preview   operators+
 invoicing_billrun_accounts  operators+
