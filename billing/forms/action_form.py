@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.http import QueryDict
 
 from accounts.models import Account
-from billing.forms.charge_values import PricedCharge, from_subscription
+from billing.forms.charge_values import ChargeValuesForm, PricedCharge, from_subscription
 from billing.forms.quiet import QuietForm
 from billing.models import ProductRatePlan
 from billing.services.order_requests import Action, CreatedBy, Target
@@ -28,6 +28,11 @@ class Subject:
     created_by: str = ""
     plans: tuple[tuple[int, str], ...] = ()
     charges: tuple[tuple[str, PricedCharge], ...] = ()
+
+    @property
+    def charge_forms(self) -> list[ChargeValuesForm]:
+        """Return the forms of the charges that count, for actions that ask about charges."""
+        return []
 
     def target(self, positions: Mapping[str, int]) -> Target:
         """Return how the order names it; `positions` are the places of the actions by their key."""
@@ -92,6 +97,11 @@ class ActionForm(QuietForm):
     def plain_fields(self) -> list[Any]:
         """Return the fields that are drawn one below the other."""
         return list(self)
+
+    @property
+    def charge_forms(self) -> list[ChargeValuesForm]:
+        """Return the forms of the charges that count, for actions that ask about charges."""
+        return []
 
     def target(self, positions: Mapping[str, int]) -> Target:
         """Return the subscription this action is about; only of forms that have one."""

@@ -61,6 +61,11 @@ class UpdateProductForm(DatedForm):
             for plan_name, charge in subject.charges[:CHARGES_SHOWN]
         ]
 
+    @property
+    def charge_forms(self) -> list[ChargeValuesForm]:
+        """Return the forms of all charges."""
+        return [row for _, row in self.rows]
+
     def clean(self) -> dict[str, Any]:
         """Ask for at least one change."""
         cleaned = super().clean() or {}

@@ -162,5 +162,12 @@ class ChargeValuesForm(QuietForm):
         )
 
     @property
+    def has_own_price(self) -> bool:
+        """Tell whether a price of its own was typed in, whether it will do or not."""
+        if self.tiers is not None:
+            return bool(self.tiers.is_bound and self.tiers.has_changed())
+        return bool("price" in self.fields and self["price"].value())
+
+    @property
     def has_flaws(self) -> bool:
         return bool(self.errors)

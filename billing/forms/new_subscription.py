@@ -10,7 +10,7 @@ from django.http import QueryDict
 from accounts.models import SINGLE_LINE, Account
 from accounts.operator_admin import DayInput
 from billing.forms.action_form import ActionForm, Subject, Surroundings
-from billing.forms.charge_values import PricedCharge
+from billing.forms.charge_values import ChargeValuesForm, PricedCharge
 from billing.forms.sold_plans import PlanOnOffer, chosen_plans, on_offer
 from billing.models import TermType
 from billing.services.order_requests import MAX_TERM_MONTHS, Action, AddProduct, NewSubscription
@@ -49,9 +49,9 @@ class SellingForm(ActionForm):
         return [offer for offer in self.offers if offer.is_chosen]
 
     @property
-    def plain_fields(self) -> list[Any]:
-        """Return the fields beside the plans."""
-        return [field for field in self if field.name != "plans"]
+    def charge_forms(self) -> list[ChargeValuesForm]:
+        """Return the forms of the charges of the chosen plans."""
+        return [form for offer in self.chosen for form in offer.charges]
 
     def clean(self) -> dict[str, Any]:
         """Ask for at least one plan and for what the chosen ones need."""

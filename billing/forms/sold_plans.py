@@ -35,6 +35,11 @@ class PlanOnOffer:
     def has_flaws(self) -> bool:
         return any(form.has_flaws for form in self.charges)
 
+    @property
+    def has_other_prices(self) -> bool:
+        """Tell whether prices of their own were entered for it, or something is wrong with them."""
+        return self.is_chosen and any(form.has_own_price for form in self.charges)
+
     def requested(self) -> NewRatePlan:
         """Return the plan as the order takes it; only with valid inputs."""
         return NewRatePlan(self.plan, tuple(_choice(form) for form in self.charges))

@@ -62,7 +62,8 @@ def _flaws(form: OrderForm) -> list[str]:
     """Return what is still missing or wrong, each naming its field, the first of each."""
     found = [_named(form, name, texts) for name, texts in form.errors.items()]
     for position, action in enumerate(form.actions, start=1):
-        named = [_named(action, name, texts) for name, texts in action.errors.items()]
+        asked = [action, *action.charge_forms]
+        named = [_named(each, name, texts) for each in asked for name, texts in each.errors.items()]
         found += [f"Action {position}: {text}" if len(form.actions) > 1 else text for text in named]
     return found
 

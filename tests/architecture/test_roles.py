@@ -217,7 +217,7 @@ accounts_contact_choose     L 403 ok ok ok
 billing_charge_new          L 403 ok ok ok
 billing_charge_price        L 403 ok ok ok
 billing_order_new           L 403 ok ok ok
-billing_order_plans         L 403 405 405 405
+invoicing_order_preview     L 403 ok ok ok
 invoicing_billrun_new       L 403 ok ok ok
 invoicing_billrun_preview   L 403 405 405 405
 invoicing_billrun_post      L 403 403 ok ok

@@ -25,7 +25,7 @@ from billing.services.orders import (
 from invoicing.models import Coverage, Invoice, InvoiceItem
 from invoicing.order_preview import OrderPreview, preview_order
 from tests.billing.orders import change, five_dollar_seats, subscribed
-from tests.factories import acme, bill, monthly, plan, subscribe, user
+from tests.factories import acme, bill, monthly, plan, seats, subscribe, user
 
 pytestmark = pytest.mark.django_db
 TODAY = date(2026, 7, 15)
@@ -241,6 +241,14 @@ def test_flaws_are_listed_with_their_fields(otto):
     page = otto.post(PREVIEW, sent, headers={"HX-Request": "true"}).content.decode()
     assert "Order date: Enter a valid date." in page
     assert "First day not served: Give the first day that is no longer served." in page
+
+
+def test_a_charge_that_lacks_something_is_named(otto):
+    account, sold = acme(), plan("Seats only", seats(quantity=None))
+    sent = {"account": account.pk, "order_date": "2026-07-15", "actions": ["1:create:"], "1-sent": "1",
+            "1-plans": [sold.pk], "1-starts_on": "2026-07-15", "1-term": "Evergreen"}  # fmt: skip
+    page = otto.post(PREVIEW, sent, headers={"HX-Request": "true"}).content.decode()
+    assert "Quantity of Seats (seat): How many? Write a number, 0 if none yet." in page
 
 
 def test_a_preview_of_nothing_is_refused(otto):
