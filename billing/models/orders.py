@@ -26,6 +26,7 @@ class OrderActionType(models.TextChoices):
     CANCEL_SUBSCRIPTION = "CancelSubscription", "Cancel subscription"
     SUSPEND = "Suspend", "Suspend"
     RESUME = "Resume", "Resume"
+    SET_TRIGGER_DATES = "SetTriggerDates", "Set trigger dates"
 
 
 class Order(models.Model):

@@ -3,6 +3,7 @@
     update   cut the charge at the day, open a segment with the new values
     remove   cut the plan's charges          cancel   cut all charges
     suspend  cut all charges and remember what they lost          resume   open what is left of that
+    set trigger dates   let charges that wait begin (trigger_dates.py)
 
 An action with a problem changes nothing, and neither does any action change a day before its date.
 """
@@ -27,6 +28,7 @@ from billing.services.order_requests import (
     RenewSubscription,
     Report,
     Resume,
+    SetTriggerDates,
     Suspend,
     TermsAndConditions,
     UpdateProduct,
@@ -43,6 +45,7 @@ from billing.services.order_state import (
 )
 from billing.services.subscription_terms import append_term, extend_term, next_term_end, renewal_facts
 from billing.services.term_changes import change_terms
+from billing.services.trigger_dates import move_on, set_trigger_dates
 
 Effect = tuple[OrderActionType, date, list[Change], dict[str, Any]]
 
@@ -176,6 +179,7 @@ class Amender:
         if plan is None or not self.report.is_clean:
             return None
         changes = self._cut(plan.charges, action.effective_date, "Removed")
+        move_on(self.state)
         return OrderActionType.REMOVE_PRODUCT, action.effective_date, changes, {"rate_plan": plan.row.name}
 
     # --- The life of the subscription --------------------------------------------------------------------------------
@@ -267,6 +271,11 @@ class Amender:
             facts |= renewal_facts(end, self.state.terms[-1].end)
         return OrderActionType.RESUME, day, changes, facts
 
+    def set_trigger_dates(self, action: SetTriggerDates) -> Effect | None:
+        """Let charges that wait for activation or acceptance begin on its day."""
+        done = set_trigger_dates(self.state, action, self.report)
+        return None if done is None else (OrderActionType.SET_TRIGGER_DATES, *done)
+
     def terms_and_conditions(self, action: TermsAndConditions) -> Effect | None:
         """Change the term and what else was agreed on."""
         if plausible(self.report, effective_date=action.effective_date, term_end=action.term_end):
@@ -344,6 +353,7 @@ _VERBS = {
     CancelSubscription: "cancel",
     Suspend: "suspend",
     Resume: "resume",
+    SetTriggerDates: "set_trigger_dates",
     TermsAndConditions: "terms_and_conditions",
 }
 

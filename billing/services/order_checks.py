@@ -111,7 +111,7 @@ class PlanCheck:
             trigger_date=trigger_date,
             **{name: getattr(charge, name) for name in TERMS},
         )
-        return ChargeState(row, [segment])
+        return ChargeState(row, [segment], earliest=starts.contract_effective)
 
     def _catalogue_price(self, charge: ProductRatePlanCharge) -> tuple[Decimal | None, tuple[Tier, ...]]:
         for row in charge.prices.all():

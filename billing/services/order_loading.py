@@ -1,7 +1,7 @@
 """Reading what an order amends: locks first, then subscriptions with their charges in a fixed number of queries."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -45,8 +45,13 @@ def invoice_owners(subscription_ids: Iterable[int]) -> set[int]:
     return set(Subscription.objects.filter(pk__in=ids).values_list("invoice_owner_id", flat=True).order_by())
 
 
-def load_states(subscription_ids: Iterable[int], accounts: dict[int, Account]) -> dict[int, SubscriptionState]:
-    """Return subscriptions by id with all that actions may change; their invoice owners must be among `accounts`."""
+def load_states(
+    subscription_ids: Iterable[int], accounts: dict[int, Account], *, with_beginnings: Collection[int] = ()
+) -> dict[int, SubscriptionState]:
+    """Return subscriptions by id with all that actions may change; their invoice owners must be among `accounts`.
+
+    Charges of subscriptions `with_beginnings` also tell when they were agreed on and whether they are billed.
+    """
     ids = set(subscription_ids)
     if not ids:
         return {}
@@ -60,6 +65,7 @@ def load_states(subscription_ids: Iterable[int], accounts: dict[int, Account]) -
         state.written_terms = {term.pk: term.end for term in terms[pk]}
         found[pk] = state
     _add_suspensions(found)
+    _add_beginnings(found, with_beginnings)
     return found
 
 
@@ -73,8 +79,8 @@ def _plans(subscription_ids: set[int]) -> dict[int, list[PlanState]]:
     charges: dict[int, list[ChargeState]] = defaultdict(list)
     for row in RatePlanCharge.objects.filter(subscription__in=subscription_ids).order_by("id"):
         placed = segments.get(row.pk, [])
-        written = {segment.pk: segment.end for segment in placed if segment.pk is not None}
-        charges[row.rate_plan_id].append(ChargeState(row, placed, written))
+        written = {segment.pk: (segment.start, segment.end) for segment in placed if segment.pk is not None}
+        charges[row.rate_plan_id].append(ChargeState(row, placed, written, row.trigger_date))
     found: dict[int, list[PlanState]] = defaultdict(list)
     for plan in RatePlan.objects.filter(subscription__in=subscription_ids).order_by("id"):
         found[plan.subscription_id].append(PlanState(plan, charges[plan.pk]))
@@ -115,6 +121,27 @@ def _lost(charge: ChargeState | None, before: dict[str, Any]) -> LostSegment | N
     end = None if before["end"] is None else date.fromisoformat(before["end"])
     found = (segment for segment in charge.segments if segment.number == before["segment"])
     return next((LostSegment(charge, segment._replace(end=end)) for segment in found), None)
+
+
+def _add_beginnings(states: dict[int, SubscriptionState], subscription_ids: Collection[int]) -> None:
+    """Tell of each charge whether days of it are billed, and when it was agreed on, if that was later than the contract.
+
+    Whoever adds billed days has locked the invoice owner before, and so have we.
+    """
+    if not subscription_ids:
+        return
+    billed = RatePlanCharge.objects.filter(subscription__in=subscription_ids, coverage__isnull=False)
+    billed_ids = set(billed.order_by().values_list("pk", flat=True).distinct())
+    added = OrderAction.objects.filter(subscription__in=subscription_ids, kind=OrderActionType.ADD_PRODUCT)
+    agreed = {
+        entry["charge"]: day
+        for day, details in added.order_by("id").values_list("effective_date", "details")
+        for entry in details.get("charges", [])
+    }
+    for pk in subscription_ids:
+        for charge in states[pk].charges if pk in states else ():
+            charge.is_billed = charge.row.pk in billed_ids
+            charge.earliest = agreed.get(charge.row.number)
 
 
 def _by(rows: Sequence[Any] | Any, column: str) -> dict[int, list[Any]]:

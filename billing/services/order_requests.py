@@ -151,6 +151,18 @@ class Resume(NamedTuple):
     extend_term: bool = False
 
 
+class SetTriggerDates(NamedTuple):
+    """Say when the service was activated or the customer accepted it, or will; None leaves a date as it is.
+
+    Charges that waited for the date begin on it. A date that is known already may still move while none of the charges
+    that follow it has been billed.
+    """
+
+    subscription: Target
+    service_activation: date | None = None
+    customer_acceptance: date | None = None
+
+
 class TermsAndConditions(NamedTuple):
     """Change what was agreed on apart from products; None keeps what it is.
 
@@ -177,6 +189,7 @@ Amendment = (
     | CancelSubscription
     | Suspend
     | Resume
+    | SetTriggerDates
     | TermsAndConditions
 )
 Action = NewSubscription | Amendment

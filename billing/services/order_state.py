@@ -1,7 +1,7 @@
 """Subscriptions in memory while an order is worked out: actions change them here, and only then are they written.
 
-A segment is never changed but for its end: cutting leaves the days before the cut as they were, which is what lets
-billing give back exactly the days that are gone.
+A segment that may have been billed is never changed but for its end: cutting leaves the days before the cut as they
+were, which is what lets billing give back exactly the days that are gone.
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,8 @@ SUBSCRIPTION_COLUMNS = (
     "canceled_from",
     "invoice_separately",
     "name",
+    "service_activation",
+    "customer_acceptance",
 )
 """What amendments may change on a subscription's row."""
 
@@ -55,16 +57,29 @@ class PlacedSegment(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class ChargeState:
-    """A charge with its segments in the order of their numbers."""
+    """A charge with its segments in the order of their numbers.
+
+    `written` holds first day and end of the segments that the database has, `written_trigger` its trigger date there.
+    `earliest` is the day from which on it was agreed, before which no trigger date lets it begin (None: with the
+    contract), and `is_billed` tells whether days of it are billed; both are read for actions that need them only.
+    """
 
     row: RatePlanCharge
     segments: list[PlacedSegment]
-    written: dict[int, date | None] = field(default_factory=dict)
+    written: dict[int, tuple[date, date | None]] = field(default_factory=dict)
+    written_trigger: date | None = None
+    earliest: date | None = None
+    is_billed: bool = False
 
     @property
     def latest(self) -> PlacedSegment | None:
         """Return the last segment that has days; None when nothing is left of the charge."""
         return next((segment for segment in reversed(self.segments) if segment.has_days), None)
+
+    @property
+    def begins_anew(self) -> bool:
+        """Tell whether the database has another trigger date."""
+        return self.row.trigger_date != self.written_trigger
 
     def revenue_beyond(self, day: date) -> Decimal:
         """Return the monthly revenue agreed on for the time from `day` on, changes already ordered included."""
@@ -79,6 +94,25 @@ class ChargeState:
             for segment in self.segments
         ]
         return lost
+
+    def begin(self, day: date, *, agreed: date) -> None:
+        """Let the charge begin on `day`, which becomes its trigger date; never for a charge that was billed.
+
+        Segments lose their days before it. When the charge was to begin on another day, those that had lost days then
+        get them back first: each begins where the one before ends, the first one on the day it was `agreed` on.
+
+            agreed        |-- 5 seats --|---- 7 seats …
+            begins                 |-5--|---- 7 seats …        moved later            |---- 7 seats …
+        """
+        was, before = self.row.trigger_date, agreed
+        placed = []
+        for segment in self.segments:
+            had_lost = was is not None and (segment.start == was or (not segment.has_days and segment.start < was))
+            start = max(day, before if had_lost else segment.start)
+            placed.append(segment._replace(start=start if segment.end is None else min(start, segment.end)))
+            before = segment.end or start
+        self.segments = placed
+        self.row.trigger_date = day
 
     def open(self, like: PlacedSegment, **changes: Any) -> PlacedSegment:
         """Append a segment with the values of another one, but for `changes`, and return it."""

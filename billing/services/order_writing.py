@@ -106,6 +106,8 @@ def _write_plans(states: Sequence[SubscriptionState]) -> None:
     new_plans = [plan.row for _, plan in plans if plan.row.pk is None]
     RatePlan.objects.bulk_create(new_plans)
     charges = [charge for state in states for charge in state.charges]
+    begun = ((charge.row.pk, charge.row.trigger_date) for charge in charges if charge.row.pk and charge.begins_anew)
+    update_rows(RatePlanCharge, ["trigger_date"], begun)
     new = [(plan, charge) for _, plan in plans for charge in plan.charges if charge.row.pk is None]
     if new:
         numbers = take_numbers(NumberPurpose.CHARGE, len(new))
@@ -118,14 +120,15 @@ def _write_plans(states: Sequence[SubscriptionState]) -> None:
 
 
 def _write_segments(charges: Sequence[ChargeState]) -> None:
-    # Ends only ever come earlier, so no segment overlaps another one between these statements either.
-    shortened = (
-        (segment.pk, segment.end)
+    # Only the first and the last days of a charge ever come back, so no segment overlaps another one between these
+    # statements either.
+    changed = (
+        (segment.pk, segment.start, segment.end)
         for charge in charges
         for segment in charge.segments
-        if segment.pk is not None and segment.end != charge.written[segment.pk]
+        if segment.pk is not None and (segment.start, segment.end) != charge.written[segment.pk]
     )
-    update_rows(ChargeSegment, ["effective_end"], shortened)
+    update_rows(ChargeSegment, ["effective_start", "effective_end"], changed)
     new = [(charge, segment) for charge in charges for segment in charge.segments if segment.pk is None]
     rows = ChargeSegment.objects.bulk_create(_segment_row(charge, segment) for charge, segment in new)
     ChargeSegmentTier.objects.bulk_create(

@@ -20,11 +20,9 @@ from billing.models import (
     OrderActionType,
     OrderStatus,
     Subscription,
-    SubscriptionStatus,
     SubscriptionTerm,
     TermType,
 )
-from billing.models.terms import TriggerEvent
 from billing.services.amendments import Amender
 from billing.services.charge_terms import LAST_DAY
 from billing.services.order_checks import Catalogue, PlanCheck, Starts, catalogue_of, plausible
@@ -50,6 +48,7 @@ from billing.services.order_requests import (
     RenewSubscription,
     Report,
     Resume,
+    SetTriggerDates,
     Suspend,
     TermsAndConditions,
     UpdateProduct,
@@ -57,6 +56,7 @@ from billing.services.order_requests import (
 from billing.services.order_state import Change, PlannedAction, SubscriptionState
 from billing.services.order_writing import write_order
 from billing.services.term_changes import check_name
+from billing.services.trigger_dates import EVENTS, check_order, status_by_dates
 
 __all__ = [
     "Action",
@@ -73,6 +73,7 @@ __all__ = [
     "RemoveProduct",
     "RenewSubscription",
     "Resume",
+    "SetTriggerDates",
     "Suspend",
     "TermsAndConditions",
     "UpdateProduct",
@@ -147,7 +148,12 @@ class _OrderPlan:
             if isinstance(action, NewSubscription) and action.invoice_owner
         }
         self.accounts = lock_accounts({account.pk} | owners | invoice_owners(existing))
-        self.states = load_states(existing, self.accounts)
+        dated = {
+            action.subscription.pk
+            for action in actions
+            if isinstance(action, SetTriggerDates) and isinstance(action.subscription, Subscription)
+        }
+        self.states = load_states(existing, self.accounts, with_beginnings=dated)
         self.created: dict[int, SubscriptionState] = {}
         self.catalogue: Catalogue = catalogue_of(_plans_of(actions))
 
@@ -218,7 +224,7 @@ class _OrderPlan:
             return None
         first_term = SubscriptionTerm(number=1, start=term.start, end=term.end)
         state = SubscriptionState(_row(self.account, owner, request, term), owner, plans, [first_term])
-        state.row.status = _status(state)
+        state.row.status = status_by_dates(state.charges)
         self.created[report.position] = state
         changes = [Change(charge, "Added", None, charge.segments[0]) for charge in state.charges]
         revenue = sum((charge.segments[0].mrr for charge in state.charges), Decimal(0))
@@ -250,20 +256,9 @@ def _plans_of(actions: Sequence[Action]) -> list[NewRatePlan]:
 
 
 def _check_dates(request: NewSubscription, report: Report) -> None:
-    days = {
-        name: getattr(request, name) for name in ("contract_effective", "service_activation", "customer_acceptance")
-    }
+    days = {name: getattr(request, name) for name in ("contract_effective", *EVENTS)}
     plausible(report, **days, term_end=request.term_end)
-    steps = [("contract effective", request.contract_effective)]
-    for field in ("service_activation", "customer_acceptance"):
-        day = days[field]
-        if day is None:
-            continue
-        before, earlier = steps[-1]
-        words = field.replace("_", " ")
-        if day < earlier:
-            report.add(field, f"{words.capitalize()} ({day}) cannot come before the {before} date ({earlier}).")
-        steps.append((words, day))
+    check_order(report, days, given=EVENTS)
 
 
 def _term_end(request: NewSubscription, report: Report) -> date | None:
@@ -304,13 +299,3 @@ def _row(account: Account, owner: Account, request: NewSubscription, term: Term)
         invoice_separately=request.invoice_separately,
         custom_fields=dict(request.custom_fields),
     )
-
-
-def _status(state: SubscriptionState) -> SubscriptionStatus:
-    """Return the status of a new subscription: charges without a day yet wait for its activation or acceptance."""
-    waits_for = {charge.row.trigger_event for charge in state.charges if charge.row.trigger_date is None}
-    if TriggerEvent.SERVICE_ACTIVATION in waits_for:
-        return SubscriptionStatus.PENDING_ACTIVATION
-    if TriggerEvent.CUSTOMER_ACCEPTANCE in waits_for:
-        return SubscriptionStatus.PENDING_ACCEPTANCE
-    return SubscriptionStatus.ACTIVE

@@ -9,6 +9,7 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from billing.models import ChargeSegment, OrderAction, Subscription, SubscriptionTerm
+from billing.models.terms import TriggerEvent
 from billing.services.orders import (
     Action,
     AddProduct,
@@ -19,6 +20,7 @@ from billing.services.orders import (
     NewSubscription,
     RenewSubscription,
     Resume,
+    SetTriggerDates,
     Suspend,
     TermsAndConditions,
     UpdateProduct,
@@ -64,6 +66,20 @@ def test_statements_do_not_grow_with_the_order():
     assert found[0][1] == found[1][1]
     assert found[0][0] - found[1][0] in (0, 1)  # the first one sets the bill cycle day
     assert max(map(max, found)) < 50
+
+
+@pytest.mark.django_db
+def test_trigger_dates_of_many_subscriptions_take_as_many_statements_as_of_two():
+    account = acme()
+    live = plan("Live", monthly("Live", trigger_event=TriggerEvent.SERVICE_ACTIVATION))
+    new = NewSubscription((NewRatePlan(live),), START)
+    found = []
+    for count in (2, 40):
+        place_order(account=account, order_date=START, actions=[new] * count)
+        waiting = Subscription.objects.order_by("-id")[:count]
+        found.append(len(counted(account, [SetTriggerDates(s, service_activation=APRIL) for s in waiting])))
+        assert set(Subscription.objects.values_list("status", "service_activation")) == {("Active", APRIL)}
+    assert found[0] == found[1] < 30
 
 
 @pytest.mark.django_db
