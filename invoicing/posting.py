@@ -163,7 +163,7 @@ def close_run(run_id: int) -> None:
 
 
 # Days are released from their end only: what bills later days, or credits these, has to go first. A credit's own days are
-# billed again when it goes, so nobody else may have billed them meanwhile.
+# billed again when it goes, so nobody else may have billed them meanwhile, or have credited the days before them.
 _LATER_BILLING = """
 SELECT DISTINCT coalesce(v.number, v.reference) FROM (
     SELECT later.item_id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
@@ -175,6 +175,9 @@ SELECT DISTINCT coalesce(v.number, v.reference) FROM (
     UNION ALL
     SELECT k.id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
     JOIN invoicing_invoiceitem k ON k.credits_id = i.id WHERE {mine}
+    UNION ALL
+    SELECT k.id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id AND i.kind = 'Credit'
+    JOIN invoicing_invoiceitem k ON k.credits_id = i.credits_id AND lower(k.period) < lower(i.period) WHERE {mine}
 ) found JOIN invoicing_invoiceitem li ON li.id = found.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
 WHERE v.status <> 'Canceled' AND NOT {theirs} ORDER BY 1 LIMIT 3
 """
@@ -188,7 +191,8 @@ DELETE FROM invoicing_coverage WHERE item_id IN (SELECT id FROM invoicing_invoic
 """
 
 
-# What the canceled credits gave back is billed again by the items that they credited, newest days last.
+# What the canceled credits gave back is billed again by the items that they credited: first by those that still cover
+# some days, then at once by those that covered none any more, so that the days before the next item are never missing.
 _LENGTHEN = """
 UPDATE invoicing_coverage c SET period = daterange(lower(c.period), upper(k.period))
 FROM invoicing_invoiceitem k JOIN invoicing_invoiceitem i ON i.id = k.credits_id JOIN invoicing_invoice v ON v.id = i.invoice_id
@@ -196,10 +200,10 @@ WHERE k.invoice_id = ANY(%(ids)s) AND k.kind = 'Credit' AND v.status <> 'Cancele
 """
 _RESTORE = """
 INSERT INTO invoicing_coverage (charge_id, item_id, kind, period)
-SELECT i.charge_id, i.id, CASE i.kind WHEN 'OneTime' THEN 'Once' ELSE 'Period' END, k.period
-FROM invoicing_invoiceitem k JOIN invoicing_invoiceitem i ON i.id = k.credits_id AND lower(k.period) = lower(i.period)
-JOIN invoicing_invoice v ON v.id = i.invoice_id
-WHERE k.invoice_id = ANY(%(ids)s) AND k.kind = 'Credit' AND v.status <> 'Canceled' ORDER BY i.charge_id, lower(k.period)
+SELECT i.charge_id, i.id, CASE i.kind WHEN 'OneTime' THEN 'Once' ELSE 'Period' END, daterange(lower(i.period), max(upper(k.period)))
+FROM invoicing_invoiceitem k JOIN invoicing_invoiceitem i ON i.id = k.credits_id JOIN invoicing_invoice v ON v.id = i.invoice_id
+WHERE k.invoice_id = ANY(%(ids)s) AND k.kind = 'Credit' AND v.status <> 'Canceled'
+GROUP BY i.id HAVING min(lower(k.period)) = lower(i.period) ORDER BY i.charge_id, lower(i.period)
 """
 
 
@@ -224,12 +228,12 @@ def cancel_drafts(invoice_ids: list[int]) -> int:
             return 0
         _refuse_if_billed_later(_LATER_THAN_INVOICES, ids=ids)
         Invoice.objects.filter(pk__in=ids).update(status=InvoiceStatus.CANCELED, canceled_at=timezone.now())
-        for statement in (_RELEASE, _RESTORE):
-            cursor.execute(statement, {"ids": ids})
+        cursor.execute(_RELEASE, {"ids": ids})
         # Several of them may have shortened the same item, one after the other.
         cursor.execute(_LENGTHEN, {"ids": ids})
         while cursor.rowcount:
             cursor.execute(_LENGTHEN, {"ids": ids})
+        cursor.execute(_RESTORE, {"ids": ids})
         return len(ids)
 
 

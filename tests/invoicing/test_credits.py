@@ -117,6 +117,41 @@ def test_days_credited_as_a_whole_come_back_as_well(seats):
     assert audit() == []
 
 
+def test_a_change_back_over_several_billed_months_goes_with_its_draft(seats):
+    """The new price serves the very days that come back: none of them may look like a hole on the way."""
+    for target in ("2026-01-01", "2026-02-01", "2026-03-01"):
+        post_run(bill(target).pk, user_id=None)
+    change(seats, "2026-01-16", quantity="7")
+    run = bill("2026-03-02")
+    made = lines()
+    assert cancel_drafts(list(run.invoices.values_list("pk", flat=True))) == 1
+    assert covered() == [("2026-01-01", "2026-02-01"), ("2026-02-01", "2026-03-01"), ("2026-03-01", "2026-04-01")]
+    assert audit() == []
+    bill("2026-03-02")
+    assert lines() == made
+    assert audit() == []
+
+
+def test_credits_of_one_line_go_together_or_the_latest_first(seats):
+    """The second change was dated back further than the first, so that both credit the month that was billed.
+
+    billed         |======= January =======|
+    first credit               |-----------|      16 Jan
+    second credit  |-----------|                  1 Jan
+    """
+    bill("2026-01-01")
+    change(seats, "2026-01-16", quantity=None)
+    first = bill("2026-01-20").invoices.get()
+    change(seats, "2026-01-01", quantity=None)
+    second = bill("2026-01-20").invoices.get()
+    assert covered() == []
+    with pytest.raises(CancelError, match=second.reference):
+        cancel_drafts([first.pk])
+    assert cancel_drafts([first.pk, second.pk]) == 2
+    assert covered() == [("2026-01-01", "2026-02-01")]
+    assert audit() == []
+
+
 def test_a_draft_whose_lines_are_credited_stays_until_the_credit_goes(seats):
     first = bill("2026-01-01").invoices.get()
     change(seats, "2026-01-16", quantity=None)
