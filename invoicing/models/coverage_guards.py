@@ -129,7 +129,7 @@ def credit_trigger() -> pgtrigger.Trigger:
         IF EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.item_id = NEW.credits_id AND c.period && NEW.period) THEN
             {refusal("Charge % is credited for days that are still billed", "NEW.charge_id")}
         END IF;
-        SELECT max(upper(c.period)) INTO through FROM invoicing_coverage c WHERE c.charge_id = NEW.charge_id AND upper(c.period) <= lower(NEW.period);
+        SELECT max(upper(c.period)) INTO through FROM invoicing_coverage c WHERE c.charge_id = NEW.charge_id AND lower(c.period) < lower(NEW.period);
         SELECT min(lower(c.period)) INTO later FROM invoicing_coverage c WHERE c.charge_id = NEW.charge_id AND lower(c.period) >= lower(NEW.period);
         IF later IS NOT NULL AND {served("NEW", "coalesce(through, lower(NEW.period))", "later")} THEN
             {refusal("Charge % would be left with days that are neither billed nor due", "NEW.charge_id")}

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from billing.models import BillingRules, Order, OrderActionType, Subscription, SubscriptionTerm
+from billing.services.orders import ChargeChange, UpdateProduct, place_order
 from invoicing.bill_run.verify import audit
-from invoicing.models import BillRunScope, InvoiceItem
+from invoicing.models import BillRunScope, Coverage, InvoiceItem
 from invoicing.services import RunRequest, preview_run
 from tests import factories as make
 from tests.factories import bill, day
@@ -53,6 +54,28 @@ def test_what_is_not_renewed_ends_with_its_term(auto_renew, renews):
     assert months_billed() == ["2026-01-01", "2026-02-01", "2026-03-01"]
     assert run.status == "Completed"
     assert bill("2026-06-01", auto_renew=renews).accounts_billed == 0
+
+
+def test_a_change_takes_back_a_month_that_was_billed_term_by_term_and_bills_it_as_one():
+    """Terms ended within January, so January has three lines; the new price reaches over all of them.
+
+    billed    |---- 1 to 15 ----|---- 16 to 30 ----|31|---- February ----|
+    change           |------------ 7 seats ----------------------------- …     10 Jan
+    """
+    subscription = make.subscribe(
+        make.acme(), make.plan("Team", make.seats()), "2026-01-01", term_end=day("2026-01-16"), auto_renew=True
+    )
+    for target in ("2026-01-01", "2026-01-16", "2026-02-01"):
+        bill(target)
+    assert months_billed() == ["2026-01-01", "2026-01-16", "2026-01-31", "2026-02-01"]
+    change = ChargeChange(subscription.charges.get(), quantity=Decimal(7))
+    action = UpdateProduct(subscription, (change,), day("2026-01-10"))
+    place_order(account=subscription.account, order_date=day("2026-02-01"), actions=[action])
+    run = bill("2026-02-01")
+    assert (run.status, run.has_errors) == ("Completed", False)
+    covered = Coverage.objects.order_by("period").values_list("period", flat=True)
+    assert [str(period.lower) for period in covered] == ["2026-01-01", "2026-01-10", "2026-02-01"]
+    assert audit() == []
 
 
 def test_a_preview_counts_what_renewing_would_add_and_changes_nothing():
