@@ -77,6 +77,8 @@ def _changes(subscription: Subscription) -> list[tuple[str, str]]:
     kinds = ["update", "add", "remove", "renew", "suspend", "terms", "cancel"]
     if subscription.status == SubscriptionStatus.SUSPENDED:
         kinds[kinds.index("suspend")] = "resume"
+    elif subscription.status != SubscriptionStatus.ACTIVE:
+        kinds[kinds.index("suspend")] = "dates"
     if subscription.term_type == TermType.EVERGREEN:
         kinds.remove("renew")
     address = f"{reverse('admin:billing_order_new')}?subscription={subscription.pk}&kind="

@@ -22,6 +22,7 @@ from billing.services.order_requests import (
     RemoveProduct,
     RenewSubscription,
     Resume,
+    SetTriggerDates,
     Suspend,
     TermsAndConditions,
     UpdateProduct,
@@ -212,6 +213,34 @@ class ResumeForm(DatedForm):
         """Return the resumption."""
         values = self.cleaned_data
         return Resume(self.target(positions), values["effective_date"], extend_term=values["extend_term"])
+
+
+class TriggerDatesForm(ActionForm):
+    """The days of service activation and customer acceptance, for which charges wait."""
+
+    kind = "dates"
+    title = "Set trigger dates"
+
+    service_activation = forms.DateField(widget=DayInput, required=False)
+    customer_acceptance = forms.DateField(widget=DayInput, required=False)
+
+    def __init__(self, data: QueryDict | None, *, subject: Subject, **options: Any) -> None:
+        super().__init__(data, subject=subject, **options)
+        for name, field in self.fields.items():
+            known = subject.state and getattr(subject.state.row, name)
+            field.help_text = f"Now {known:%Y-%m-%d}; empty leaves it." if known else "Not known yet."
+
+    def clean(self) -> dict[str, Any]:
+        """Ask for one of the two."""
+        cleaned = super().clean() or {}
+        if not self.errors and not any(cleaned.get(name) for name in self.fields):
+            self.add_error(None, "Give the day of the activation, of the acceptance, or both.")
+        return cleaned
+
+    def action(self, positions: Mapping[str, int]) -> Action:
+        """Return the dates."""
+        values = self.cleaned_data
+        return SetTriggerDates(self.target(positions), values["service_activation"], values["customer_acceptance"])
 
 
 class TermsForm(DatedForm):

@@ -23,6 +23,7 @@ from billing.forms.amendments import (
     ResumeForm,
     SuspendForm,
     TermsForm,
+    TriggerDatesForm,
     UpdateProductForm,
 )
 from billing.forms.new_subscription import AddProductForm, NewSubscriptionForm, SellingForm
@@ -43,6 +44,7 @@ _FORMS: tuple[type[ActionForm], ...] = (
     RenewForm,
     SuspendForm,
     ResumeForm,
+    TriggerDatesForm,
     TermsForm,
     CancelForm,
 )

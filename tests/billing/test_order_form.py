@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.core.types import ChargeModel
 from billing.models import ChargeSegment, ChargeSegmentTier, Order, OrderAction, Subscription
+from billing.models.terms import TriggerEvent
 from tests.billing.orders import TIERS, five_dollar_seats, segments, subscribed, terms
 from tests.factories import acme, bill, by_tiers, globex, monthly, once, plan, seats, subscribe, team_plan, user
 
@@ -209,6 +210,20 @@ def test_a_pause_begins_and_ends(otto):
     assert [row[1:3] for row in segments()] == [("2026-01-01", "2026-08-01"), ("2026-09-01", None)]
 
 
+def test_trigger_dates_are_set_when_they_are_known(otto):
+    waiting = plan("Later", monthly("Hosting", trigger_event=TriggerEvent.SERVICE_ACTIVATION))
+    subscription = subscribe(acme(), waiting, "2026-07-01")
+    page = page_of(otto.get(subscription.get_absolute_url()))
+    assert "kind=dates" in page
+    assert "kind=suspend" not in page
+    assert "Not known yet." in page_of(otto.get(f"{NEW}?subscription={subscription.pk}&kind=dates"))
+    sent = order(subscription.account, about(subscription, "dates", service_activation="2026-07-10"))
+    assert otto.post(NEW, sent).status_code == 302
+    subscription.refresh_from_db()
+    assert subscription.status == "Active"
+    assert segments("Hosting")[0][1] == "2026-07-10"
+
+
 # Several actions -----------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +339,7 @@ def test_a_refusal_is_shown_at_its_action_and_nothing_is_placed(otto):
         ("renew", {"months": "0"}, "greater than or equal to 1"),
         ("renew", {}, "is evergreen; there is no term to renew."),
         ("resume", {"effective_date": "2026-08-01"}, "is not suspended."),
+        ("dates", {}, "Give the day of the activation, of the acceptance, or both."),
         ("terms", {"effective_date": "2026-08-01"}, "would stay as it is; nothing is changed."),
         ("terms", {"effective_date": "2026-08-01", "term": "Termed"}, "Say when the term ends"),
     ],
