@@ -12,6 +12,8 @@ A derivation is JSON without free text; numbers with digits after the point are 
     n     number of the first tier in t; absent when 1                    volume
     f     [months per billing period, months per list price base]         recurring
     u     unit of f where it is not months: "w" weeks, "d" days           recurring
+    term  months of a subscription term of odd length whose price is for  recurring
+          months, same form as part; f[0] ÷ f[1] is it ÷ the price's
     part  months covered, [full, days, of days, …], absent when the       recurring
           period is charged in full; [0] when the rules skip it
     of    months of the period the part belongs to, same form, absent     recurring

@@ -25,7 +25,7 @@ from billing.core.periods import (
     months_in,
     natural_period,
 )
-from billing.core.proration import NOTHING, Portion, months_covered, portion_of
+from billing.core.proration import NOTHING, Portion, months_covered, portion_of, share_text
 from billing.core.types import BillingPeriod, Charge, Currency, PartialMonths, Period, Rules, Segment
 
 
@@ -38,11 +38,15 @@ class Part(NamedTuple):
 
 
 class Tariff(NamedTuple):
-    """What a full billing period of one segment costs, before proration and rounding: rate × factor."""
+    """What a full billing period of one segment costs, before proration and rounding: rate × factor.
+
+    `term` is the length of a subscription term that is not made of whole months, as a list of the derivation; else "".
+    """
 
     rate: Rate
     factor: Factor
     unit_price: Decimal | None
+    term: str = ""
 
 
 def parts_of(
@@ -91,21 +95,22 @@ def tariff_of(charge: Charge, segment: Segment, grid: Grid, day: date) -> Tariff
     """Return what the segment costs for the full period `day` lies in; raise `UnpriceableError` when it cannot."""
     terms = charge.terms
     rate = rate_of(terms.charge_model, segment)
-    term_months = None
+    months = None
     if terms.billing_period is BillingPeriod.SUBSCRIPTION_TERM and not isinstance(grid, MonthCycle):
         term = natural_period(grid, day)
-        term_months = months_covered(term, billing_day=term.start.day).fraction
-    factor = price_factor(terms, grid, term_months)
+        months = months_covered(term, billing_day=term.start.day)
+    factor = price_factor(terms, grid, months and months.fraction)
     unit_price = rate.unit_price
     if unit_price is not None and factor.length != factor.base:
         unit_price = scale_price(unit_price, factor.length, factor.base)
-    return Tariff(rate, factor, unit_price)
+    # A price for the whole term is the same whatever the term's months are.
+    return Tariff(rate, factor, unit_price, share_text(months) if months and not factor.unit else "")
 
 
 def amount_of_part(part: Part, tariff: Tariff, currency: Currency) -> tuple[Decimal, str]:
     """Return the rounded amount of a part and its derivation."""
-    rate, (dividend, divisor, unit), _ = tariff
-    working = f'"f":[{dividend},{divisor}]' + (f',"u":"{unit}"' if unit else "")
+    rate, (dividend, divisor, unit), _, term = tariff
+    working = f'"f":[{dividend},{divisor}]' + (f',"u":"{unit}"' if unit else "") + (f',"term":{term}' if term else "")
     segment, _, portion = part
     if portion is not None:
         numerator, denominator, covered = portion

@@ -19,10 +19,16 @@ from billing.core.types import (
     PartialMonths,
     ProrationUnit,
     Rules,
+    Term,
 )
 from tests.billing.core import BLUEFIN, JPY, USD, charge, day, segment, tiers
 
 QUARTERLY: dict[str, Any] = {"billing_period": BillingPeriod.QUARTER, "list_price_base": ListPriceBase.PER_MONTH}
+TERM_OF_45_DAYS: dict[str, Any] = {
+    "billing_period": BillingPeriod.SUBSCRIPTION_TERM,
+    "subscription_terms": (Term(day("2026-01-01"), day("2026-02-15")),),
+    "term_end": day("2026-02-15"),
+}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,21 @@ QUARTERLY: dict[str, Any] = {"billing_period": BillingPeriod.QUARTER, "list_pric
                 '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[2,1],"u":"w","day":[12,14],"r":2}',
                 '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[2,1],"u":"w","r":2}',
             ],
+        ),
+        (
+            charge("2026-01-01", list_price_base=ListPriceBase.PER_MONTH, **TERM_OF_45_DAYS),
+            Rules(),
+            ['{"v":1,"s":1,"m":"FlatFee","p":"100","f":[42,28],"term":[1,14,28],"r":2}'],
+        ),
+        (
+            charge("2026-01-10", list_price_base=ListPriceBase.PER_YEAR, **TERM_OF_45_DAYS),
+            Rules(),
+            ['{"v":1,"s":1,"m":"FlatFee","p":"100","f":[42,336],"term":[1,14,28],"day":[36,45],"r":2}'],
+        ),
+        (
+            charge("2026-01-01", **TERM_OF_45_DAYS),
+            Rules(),
+            ['{"v":1,"s":1,"m":"FlatFee","p":"100","f":[45,45],"u":"d","r":2}'],
         ),
         (
             charge("2026-01-02", billing_period=BillingPeriod.SPECIFIC_DAYS, period_length=40),
