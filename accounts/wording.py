@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from babel.core import Locale
-from babel.dates import format_date
+from babel.dates import format_date, format_interval, format_skeleton
 from babel.numbers import format_currency, format_decimal, get_currency_precision
 from django.utils import timezone
 from django.utils.translation import get_language, to_locale
@@ -14,6 +14,8 @@ from django.utils.translation import get_language, to_locale
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 DAY_PATTERN = "d MMM y"
+# Other languages than English have their own order of day, month and year.
+DAY_PARTS = "yMMMd"
 CODE_BEFORE_FIGURE = re.compile(r"[A-Za-z](?=\d)")
 # Prices may be finer than the currency; amounts never are.
 PRICE_DIGITS = 6
@@ -55,10 +57,16 @@ def number(value: Decimal | int | None) -> str:
 
 
 def day(value: date | None) -> str:
-    """Return a date as 21 Nov 2026."""
+    """Return a date as 21 Nov 2026, in other languages than English as they write it."""
     if value is None or value == "":
         return NOTHING
-    return format_date(value, DAY_PATTERN, locale=locale())
+    if _is_english():
+        return format_date(value, DAY_PATTERN, locale=locale())
+    return format_skeleton(DAY_PARTS, value, locale=locale())
+
+
+def _is_english() -> bool:
+    return locale().partition("_")[0] == "en"
 
 
 def moment(value: datetime | None) -> str:
@@ -78,6 +86,8 @@ def service_period(start: date | None, end: date | None) -> str:
     last = end - timedelta(days=1)
     if last <= start:
         return day(start)
+    if not _is_english():
+        return format_interval(start, last, DAY_PARTS, locale=locale())
     first = format_date(start, "d MMM", locale=locale()) if start.year == last.year else day(start)
     return f"{first} {NOTHING} {day(last)}"
 

@@ -57,6 +57,7 @@ DEFAULT_COLOUR = "#4338ca"
 _FONTS = Path(__file__).parent / "fonts" / "fonts.conf"
 _TOO_LARGE = Decimal(10) ** 15
 _LETTER_BEFORE_FIGURE = re.compile(r"(?<=[^\W\d_])(?=\d)")
+_FIRST_UNDRAWN = "\u0530"  # the fonts hold Latin, Greek and Cyrillic letters
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _RASTER = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.ASCII)
 # Control characters, halves of surrogate pairs and switches of the writing direction: they have no shape on paper,
@@ -235,7 +236,7 @@ def _html(snapshot: Mapping[str, Any], *, draft: bool) -> str:
         raise SnapshotError("number: only a draft may be printed without one")
     writing = _Writing.of(snapshot)
     language = str(writing.numbers).replace("_", "-")
-    with translation.override(language.lower()):
+    with translation.override(language_tag(language)):
         return get_template("pdf/invoice.html").render(_document(snapshot, writing, language=language, draft=draft))
 
 
@@ -294,8 +295,16 @@ class _Writing(NamedTuple):
 
 
 def _locale(language: str) -> Locale:
+def language_tag(language: str) -> str:
+    """Return the tag of the language a document is written in: that of the account, or English where it is unknown."""
+    return str(_locale(language)).replace("_", "-").lower()
+
+
+@lru_cache(maxsize=64)
     try:
-        return Locale.parse(language.replace("_", "-"), sep="-")
+    # Dates and currencies in letters that our fonts do not have would be unreadable. English can always be drawn.
+        locale = Locale.parse(language.replace("_", "-"), sep="-")
+        return locale if max(format_date(date.min, "long", locale)) < _FIRST_UNDRAWN else Locale("en")
     except (ValueError, UnknownLocaleError, TypeError):
         return Locale("en")
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.template import Context, Template
+from django.utils import translation
 
 from accounts import wording
 from accounts.templatetags import ui
@@ -44,6 +45,21 @@ def test_a_price_keeps_the_digits_it_has(amount, currency, shown):
 )
 def test_a_service_period_is_shown_with_its_last_day(start, end, shown):
     assert wording.service_period(start, end) == shown
+
+
+@pytest.mark.parametrize(
+    ("language", "shown", "period"),
+    [
+        ("de", "21. Nov. 2026", "1.–31. Okt. 2026"),
+        ("fr", "21 nov. 2026", "1–31 oct. 2026"),
+        ("ja", "2026年11月21日", "2026年10月1日～31日"),
+        ("en-us", "21 Nov 2026", "1 Oct – 31 Oct 2026"),
+    ],
+)
+def test_other_languages_write_dates_in_their_own_order(language, shown, period):
+    with translation.override(language):
+        assert wording.day(date(2026, 11, 21)) == shown
+        assert wording.service_period(date(2026, 10, 1), date(2026, 11, 1)) == period
 
 
 @pytest.mark.parametrize(

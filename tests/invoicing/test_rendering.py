@@ -290,6 +290,17 @@ def test_dates_are_written_as_the_customer_reads_them(changes, expected):
         assert part in text
 
 
+@pytest.mark.parametrize("language", ["ja", "zh-hans", "ko", "ar", "he", "th"])
+def test_a_language_whose_letters_the_fonts_lack_is_written_as_english(language):
+    """A currency sign or a date without a shape would be printed over the figures beside it."""
+    document = render_pdf(with_total("148975", currency="JPY", digits=0, language=language), draft=False)
+    (text,) = pages_of(document)
+    assert "¥148,975" in text
+    assert "21 November 2026" in text
+    root: Any = reader(document).trailer["/Root"]
+    assert root["/Lang"] == "en"
+
+
 def test_a_negative_invoice_asks_for_no_payment():
     text = text_of(with_total("-1428.00"))
     assert "−€1,428.00" in text
