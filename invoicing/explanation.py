@@ -1,10 +1,12 @@
 """How a line was calculated, in words: turns a derivation into the steps an operator can check by hand (D15)."""
 
+import re
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from accounts.wording import money, number, unit_price
+from accounts.wording import day, money, number, unit_price
 from billing.core.derivation import VERSION, amount_of
 from billing.core.discounts import discount_amount_of
 from billing.core.types import ChargeModel, Currency, PriceFormat
@@ -23,6 +25,7 @@ DISCOUNTS = (ChargeModel.DISCOUNT_FIXED, ChargeModel.DISCOUNT_PERCENTAGE)
 SKIPPED = [0]  # the share of a partial period that the billing rules leave out
 # Results between the steps are exact; of those without an end this many digits are shown, and the dots say so.
 SHOWN_DIGITS = 6
+LAST_DIGIT = re.compile(r"\d(?=\D*$)")  # the currency may stand behind it
 
 
 class Step(NamedTuple):
@@ -109,52 +112,75 @@ def _discount(d: dict[str, Any], currency: str) -> list[Step]:
         kept = Fraction(amount)
         steps.append(_rounding(d["r"], amount, steps[-1].value, currency)._replace(name="Still taken off"))
     working = f"{_exact(before, currency)} − {_exact(kept, currency)}" if kept else "all of it"
+    if d["m"] == ChargeModel.DISCOUNT_FIXED and d.get("w"):
+        freed = ", ".join(f"{_exact(Fraction(part), currency)} from {_day(start)} on" for start, part in d["w"])
+        working += f"; may be used again: {freed}"
     return [*steps, _step("Given back", working, before - kept, currency)]
 
 
 def _taken_off(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps that give what a discount takes off, above zero and not yet rounded."""
     steps: list[Step] = []
-    total = Fraction(0)
     if "f" in d:
         first, kept, whole = map(Fraction, d["f"])
         words = f"{_exact(first, currency)} × {_exact(kept, currency)} ÷ {_exact(whole, currency)}: in proportion to the line"
-        total = first * kept / whole
-        steps.append(_step("Share", words, total, currency))
+        parts = [_step("Share", words, first * kept / whole, currency)]
     elif "b" in d:
-        base = Fraction(d["b"])
-        for _, percentage, days in d["w"]:
-            share = "" if days == d["n"] else f" × {days} ÷ {d['n']}: {_days_words([days, d['n']])}"
-            value = base * Fraction(percentage) / 100 * Fraction(days, d["n"])
-            steps.append(
-                _step(
-                    "Percentage", f"{number(Decimal(percentage))} % of {_exact(base, currency)}{share}", value, currency
-                )
-            )
-            total += value
+        parts = _percentages(d, currency)
     else:
-        for start, budget, used, most, *_ in d["w"]:
-            value = min(Fraction(budget) - Fraction(used), Fraction(most))
-            left = f"{_exact(Fraction(budget), currency)} from {start} on"
-            if Fraction(used):
-                left += f", of which {_exact(Fraction(used), currency)} is used"
-            steps.append(
-                _step(
-                    "Fixed amount", f"{left}; at most {_exact(Fraction(most), currency)} of this line", value, currency
-                )
-            )
-            total += value
-    if len(steps) > 1:
+        steps += _budgets(d, currency)
+        parts = _fixed_amounts(d, currency)
+    steps += parts
+    total = sum((part.value for part in parts), Fraction(0))
+    if len(parts) > 1:
         steps.append(_step("All together", "sum", total, currency))
     if "l" in d:
         steps.append(_step("Limit", "no more than is left of the line", Fraction(d["l"]), currency))
     return steps
 
 
+def _percentages(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return a step for each percentage that was in force on days of the line."""
+    base = Fraction(d["b"])
+    steps = []
+    for segment, percentage, days in d["w"]:
+        share = "" if days == d["n"] else f" × {days} ÷ {d['n']}: {_days_words([days, d['n']])}"
+        words = f"{number(Decimal(percentage))} % of {_exact(base, currency)}{share}"
+        name = "Percentage" if len(d["w"]) == 1 else f"Percentage of segment {segment}"
+        steps.append(_step(name, words, base * Fraction(percentage) / 100 * Fraction(days, d["n"]), currency))
+    return steps
+
+
+def _fixed_amounts(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return a step for each period of the discount whose amount is used up on the line."""
+    steps = []
+    for start, budget, used, most, *_ in d["w"]:
+        left = f"{_exact(Fraction(budget), currency)} from {_day(start)} on"
+        if Fraction(used):
+            left += f", of which {_exact(Fraction(used), currency)} is used"
+        words = f"{left}; at most {_exact(Fraction(most), currency)} of this line"
+        value = min(Fraction(budget) - Fraction(used), Fraction(most))
+        steps.append(_step("Fixed amount", words, value, currency))
+    return steps
+
+
+def _budgets(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return how the fixed amounts came about that are not simply the price of a full period."""
+    steps = []
+    for _, budget, _, _, *priced in d["w"]:
+        for days in priced:
+            parts = _charge(days, currency)
+            if len(parts) > 1 or parts[-1].value != Fraction(budget):
+                steps += [part._replace(name=f"Budget: {part.name}") for part in parts]
+                rounded = _rounding(days["r"], Decimal(budget), parts[-1].value, currency)
+                steps.append(rounded._replace(name="Budget: amount"))
+    return steps
+
+
 def _rate(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps that price the whole quantity for the span the list price is for."""
     model = ChargeModel(d["m"])
-    per = f", for {_span(d['f'][1], d.get('u', ''))}" if "f" in d else ""
+    per = f", for {_price_span(d)}" if "f" in d else ""
     source = f"price of segment {d['s']}{per}"
     if model is ChargeModel.FLAT_FEE:
         return [_step("Flat fee", source, Fraction(d["p"]), currency)]
@@ -188,12 +214,27 @@ def _is_flat(tier: list[str]) -> bool:
 
 
 def _full_period(d: dict[str, Any], before: Fraction, currency: str) -> Step:
-    months, base = d["f"]
-    factor = f"× {months}" if base == 1 else f"÷ {base}" if months == 1 else f"× {months} ÷ {base}"
-    unit = d.get("u", "")
-    spans = f"billed is {_span(months, unit)}, the price is for {_span(base, unit)}"
-    working = f"{_exact(before, currency)} {factor}: {spans}"
-    return _step("Billing period", working, before * Fraction(months, base), currency)
+    length, base = d["f"]
+    span, divisor = _span(length, d.get("u", "")), base
+    factor = f"× {length}"
+    if "term" in d:
+        span, divisor = f"a term of {_share_words(d['term'])}", _price_months(d)
+        factor = f"× ({_share_sum(d['term'])})" if len(d["term"]) > 1 else f"× {_share_sum(d['term'])}"
+    if divisor != 1:
+        factor = f"÷ {divisor}" if factor == "× 1" else f"{factor} ÷ {divisor}"
+    working = f"{_exact(before, currency)} {factor}: billed is {span}, the price is for {_price_span(d)}"
+    return _step("Billing period", working, before * Fraction(length, base), currency)
+
+
+def _price_span(d: dict[str, Any]) -> str:
+    """Return the length of time the list price is for, in words."""
+    return _span(_price_months(d) if "term" in d else d["f"][1], d.get("u", ""))
+
+
+def _price_months(d: dict[str, Any]) -> int:
+    """Return the months the list price is for where the term of the subscription is not made of whole months."""
+    length, base = d["f"]
+    return int(_months(d["term"]) * base / length)
 
 
 def _proration(d: dict[str, Any], before: Fraction, currency: str) -> Step:
@@ -226,7 +267,8 @@ def _exact(value: Fraction, currency: str) -> str:
     """Return a value with all its digits, or with the first few and dots where they do not end."""
     scaled = value * 10**SHOWN_DIGITS
     shown = Decimal(int(scaled)).scaleb(-SHOWN_DIGITS)
-    return unit_price(shown, currency) + ("" if scaled.denominator == 1 else "…")
+    text = unit_price(shown, currency)
+    return text if scaled.denominator == 1 else LAST_DIGIT.sub("\\g<0>…", text)
 
 
 def _months(share: list[int]) -> Fraction:
@@ -252,6 +294,10 @@ def _share_words(share: list[int]) -> str:
 def _days_words(days: list[int]) -> str:
     """[17, 92] reads “17 of 92 days”."""
     return f"{days[0]} of {days[1]} days"
+
+
+def _day(iso: str) -> str:
+    return day(date.fromisoformat(iso))
 
 
 def _span(length: int, unit: str) -> str:

@@ -126,6 +126,6 @@ def test_each_discount_is_explained():
         assert steps[-1].value == Fraction(item.amount)
         words.append([f"{step.name}: {step.working}" for step in steps])
     assert any("Percentage: 10 % of $" in text for step in words for text in step)
-    assert any("Fixed amount: $7.50 from 2026-01-01 on" in text for step in words for text in step)
+    assert any("Fixed amount: $7.50 from 1 Jan 2026 on" in text for step in words for text in step)
     assert any("Taken off so far: of the line that is credited" in text for step in words for text in step)
     assert any("÷ $100.00: in proportion to the line" in text for step in words for text in step)

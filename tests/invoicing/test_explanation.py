@@ -5,12 +5,16 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 import pytest
+from django.utils import translation
 
+from billing.core.derivation import amount_of
+from billing.core.discounts import discount_amount_of
 from billing.core.types import (
     BillingDayType,
     BillingPeriod,
     BillingTiming,
     ChargeModel,
+    Currency,
     ListPriceBase,
     PartialMonths,
     PriceFormat,
@@ -273,3 +277,192 @@ def test_a_skipped_partial_month_says_why_it_costs_nothing():
     assert item.amount == 0
     assert "the billing rules skip it" in " ".join(step.working for step in explain(item, currency="USD"))
     assert proration_note(item) == ""
+
+
+# --- Words, as a table -----------------------------------------------------------------------------------------------
+
+
+def told(derivation, currency="USD"):
+    """Return the steps of a derivation as text; each step's arithmetic and the amount are checked on the way."""
+    values = {"v": 1, "s": 1, "r": 2, **derivation}
+    is_discount = values.get("m") in ("DiscountPercentage", "DiscountFixedAmount")
+    amount = (discount_amount_of if is_discount else amount_of)(values, Currency(currency, values["r"]))
+    steps = explain(InvoiceItem(amount=amount, derivation=values), currency=currency)
+    for step in steps:
+        if "…" not in step.working and (value := worked_out(step.working)) is not None:
+            assert value == step.value, step
+    assert steps[-1].value == Fraction(amount)
+    return [f"{step.name} | {step.working} | {step.result}" for step in steps]
+
+
+FLAT = {"m": "FlatFee", "p": "100"}
+
+
+@pytest.mark.parametrize(
+    ("derivation", "words"),
+    [
+        (FLAT, ["Flat fee | price of segment 1 | $100.00", "Amount | nothing to round | $100.00"]),
+        (
+            {**FLAT, "s": 3, "f": [18, 18]},
+            ["Flat fee | price of segment 3, for 18 months | $100.00", "Amount | nothing to round | $100.00"],
+        ),
+        (
+            {**FLAT, "f": [24, 12]},
+            [
+                "Flat fee | price of segment 1, for a year | $100.00",
+                "Billing period | $100.00 × 24 ÷ 12: billed is two years, the price is for a year | $200.00",
+                "Amount | nothing to round | $200.00",
+            ],
+        ),
+        (
+            {**FLAT, "f": [2, 1], "u": "w", "day": [12, 14]},
+            [
+                "Flat fee | price of segment 1, for a week | $100.00",
+                "Billing period | $100.00 × 2: billed is 2 weeks, the price is for a week | $200.00",
+                "Proration | $200.00 × 12 ÷ 14: 12 of 14 days | $171.428571…",
+                "Amount | $171.428571… rounded half up to 2 digits, once, at the end | $171.43",
+            ],
+        ),
+        (
+            {**FLAT, "f": [10, 7], "u": "d"},
+            [
+                "Flat fee | price of segment 1, for 7 days | $100.00",
+                "Billing period | $100.00 × 10 ÷ 7: billed is 10 days, the price is for 7 days | $142.857142…",
+                "Amount | $142.857142… rounded half up to 2 digits, once, at the end | $142.86",
+            ],
+        ),
+        (
+            {**FLAT, "f": [40, 40], "u": "d"},
+            ["Flat fee | price of segment 1, for 40 days | $100.00", "Amount | nothing to round | $100.00"],
+        ),
+        # a subscription's term of 45 days: at a price a month, and at a price a year with 36 of its days served
+        (
+            {**FLAT, "f": [42, 28], "term": [1, 14, 28]},
+            [
+                "Flat fee | price of segment 1, for a month | $100.00",
+                "Billing period | $100.00 × (1 + 14/28): billed is a term of 1 month + 14 of 28 days, the price is for a month | $150.00",
+                "Amount | nothing to round | $150.00",
+            ],
+        ),
+        (
+            {**FLAT, "p": "1200", "f": [42, 336], "term": [1, 14, 28], "day": [36, 45]},
+            [
+                "Flat fee | price of segment 1, for a year | $1,200.00",
+                "Billing period | $1,200.00 × (1 + 14/28) ÷ 12: billed is a term of 1 month + 14 of 28 days, the price is for a year | $150.00",
+                "Proration | $150.00 × 36 ÷ 45: 36 of 45 days | $120.00",
+                "Amount | nothing to round | $120.00",
+            ],
+        ),
+        (
+            {**FLAT, "f": [20, 30], "term": [0, 20, 30]},
+            [
+                "Flat fee | price of segment 1, for a month | $100.00",
+                "Billing period | $100.00 × (20/30): billed is a term of 20 of 30 days, the price is for a month | $66.666666…",
+                "Amount | $66.666666… rounded half up to 2 digits, once, at the end | $66.67",
+            ],
+        ),
+    ],
+)
+def test_periods_and_days_in_words(derivation, words):
+    assert told(derivation) == words
+
+
+BUDGET = {"v": 1, "s": 2, "m": "FlatFee", "p": "25", "f": [1, 1], "part": [0, 17, 31], "r": 2}
+WHOLE_BUDGET = {"v": 1, "s": 2, "m": "FlatFee", "p": "25", "f": [1, 1], "r": 2}
+PERCENT, FIXED = {"m": "DiscountPercentage"}, {"m": "DiscountFixedAmount"}
+OFF = "Taken off | as a negative amount"
+
+
+@pytest.mark.parametrize(
+    ("derivation", "words"),
+    [
+        (
+            {**PERCENT, "b": "100", "w": [[1, "10", 31]], "n": 31},
+            ["Percentage | 10 % of $100.00 | $10.00", f"{OFF} | −$10.00", "Amount | nothing to round | −$10.00"],
+        ),
+        (
+            {**PERCENT, "b": "100", "w": [[1, "10", 11], [2, "12.5", 20]], "n": 31},
+            [
+                "Percentage of segment 1 | 10 % of $100.00 × 11 ÷ 31: 11 of 31 days | $3.548387…",
+                "Percentage of segment 2 | 12.5 % of $100.00 × 20 ÷ 31: 20 of 31 days | $8.064516…",
+                "All together | sum | $11.612903…",
+                f"{OFF} | −$11.612903…",
+                "Amount | −$11.612903… rounded half up to 2 digits, once, at the end | −$11.61",
+            ],
+        ),
+        (
+            {**PERCENT, "b": "100", "w": [[1, "60", 31]], "n": 31, "l": "45"},
+            [
+                "Percentage | 60 % of $100.00 | $60.00",
+                "Limit | no more than is left of the line | $45.00",
+                f"{OFF} | −$45.00",
+                "Amount | nothing to round | −$45.00",
+            ],
+        ),
+        (
+            {**FIXED, "w": [["2026-07-01", "25", "0", "100", WHOLE_BUDGET]]},
+            [
+                "Fixed amount | $25.00 from 1 Jul 2026 on; at most $100.00 of this line | $25.00",
+                f"{OFF} | −$25.00",
+                "Amount | nothing to round | −$25.00",
+            ],
+        ),
+        (
+            {**FIXED, "w": [["2026-07-15", "13.71", "5", "100", BUDGET], ["2026-08-01", "25", "0", "20"]]},
+            [
+                "Budget: Flat fee | price of segment 2, for a month | $25.00",
+                "Budget: Proration | $25.00 × 17/31: 17 of 31 days of 1 month | $13.709677…",
+                "Budget: amount | $13.709677… rounded half up to 2 digits, once, at the end | $13.71",
+                "Fixed amount | $13.71 from 15 Jul 2026 on, of which $5.00 is used; at most $100.00 of this line | $8.71",
+                "Fixed amount | $25.00 from 1 Aug 2026 on; at most $20.00 of this line | $20.00",
+                "All together | sum | $28.71",
+                f"{OFF} | −$28.71",
+                "Amount | nothing to round | −$28.71",
+            ],
+        ),
+        # what is given back when days of the line are credited
+        (
+            {**PERCENT, "g": "10", "k": {"b": "48.39", "w": [[1, "10", 15]], "n": 15}},
+            [
+                "Taken off so far | of the line that is credited | $10.00",
+                "Still taken off: Percentage | 10 % of $48.39 | $4.839",
+                "Still taken off | $4.839 rounded half up to 2 digits, once, at the end | $4.84",
+                "Given back | $10.00 − $4.84 | $5.16",
+                "Amount | nothing to round | $5.16",
+            ],
+        ),
+        (
+            {**FIXED, "g": "7.5", "k": {"f": ["7.5", "48.39", "100"]}, "w": [["2026-01-01", "3.87"]]},
+            [
+                "Taken off so far | of the line that is credited | $7.50",
+                "Still taken off: Share | $7.50 × $48.39 ÷ $100.00: in proportion to the line | $3.62925",
+                "Still taken off | $3.62925 rounded half up to 2 digits, once, at the end | $3.63",
+                "Given back | $7.50 − $3.63; may be used again: $3.87 from 1 Jan 2026 on | $3.87",
+                "Amount | nothing to round | $3.87",
+            ],
+        ),
+        (
+            {**PERCENT, "g": "10"},
+            [
+                "Taken off so far | of the line that is credited | $10.00",
+                "Given back | all of it | $10.00",
+                "Amount | nothing to round | $10.00",
+            ],
+        ),
+    ],
+)
+def test_discounts_in_words(derivation, words):
+    assert told(derivation) == words
+
+
+def test_yen_have_no_digits_and_other_languages_put_the_currency_last():
+    assert told({**FLAT, "p": "1000", "f": [1, 12], "r": 0}, "JPY")[-2:] == [
+        "Billing period | ¥1,000 ÷ 12: billed is a month, the price is for a year | ¥83.333333…",
+        "Amount | ¥83.333333… rounded half up to whole numbers, once, at the end | ¥83",
+    ]
+    with translation.override("de"):
+        steps = explain(
+            InvoiceItem(amount=Decimal("8.33"), derivation={"v": 1, "s": 1, "r": 2, **FLAT, "f": [1, 12]}),
+            currency="EUR",
+        )
+    assert [step.result.replace("\xa0", " ") for step in steps] == ["100,00 €", "8,333333… €", "8,33 €"]
