@@ -160,10 +160,9 @@ def _party(contact: dict[str, str], account: dict[str, str]) -> dict[str, Any]:
 
 
 def invoice_lines(invoice: Invoice) -> QuerySet[InvoiceItem]:
-    """Return an invoice's lines with what naming them needs, grouped by subscription."""
-    return invoice.items.select_related("charge__subscription", "charge__rate_plan").order_by(
-        "charge__subscription_id", "id"
-    )
+    """Return an invoice's lines with what naming and explaining them needs, grouped by subscription."""
+    named = ("charge__subscription", "charge__rate_plan", "credits", "reduces")
+    return invoice.items.select_related(*named).order_by("charge__subscription_id", "id")
 
 
 def _names(items: list[InvoiceItem]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """What operator templates draw with: formats, badges, icons, charts, the shell's sidebar and the cells of lists."""
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -262,6 +263,8 @@ def _shown(value: Any) -> SafeString | str:
         return wording.number(value)
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value) or wording.NOTHING
+    if isinstance(value, dict):
+        return conditional_escape(json.dumps(value, ensure_ascii=False, default=str))
     return conditional_escape(wording.plain(value))
 
 

@@ -17,7 +17,8 @@ from accounts.models import Account
 from accounts.operator_admin import site
 from accounts.templatetags.ui import icon
 from invoicing.documents import DRAFT_LINES, invoice_lines
-from invoicing.explanation import explain, proration_note
+from invoicing.explained import explained
+from invoicing.explanation import proration_note
 from invoicing.models import (
     Coverage,
     DeliveryState,
@@ -143,8 +144,11 @@ def _permissions(request: HttpRequest, invoice: Invoice) -> dict[str, bool]:
 def _lines(invoice: Invoice, count: int, *, after: str) -> dict[str, Any]:
     """Return one page of lines, each with the steps of its calculation, and where the pages before and after begin."""
     start = min(int(after[:9]), max(0, count - 1)) if after.isdigit() else 0
-    found = invoice_lines(invoice)[start : start + LINES_A_PAGE]
-    lines = [(item, explain(item, currency=invoice.currency), proration_note(item)) for item in found]
+    found = list(invoice_lines(invoice)[start : start + LINES_A_PAGE])
+    # A posted invoice tells the same as its PDF, which speaks from what was frozen.
+    versions = (invoice.snapshot or {}).get("price_versions")
+    explanations = explained(found, currency=invoice.currency, versions=versions)
+    lines = [(item, each, proration_note(item)) for item, each in zip(found, explanations, strict=True)]
     following = start + len(lines)
     return {
         "lines": lines,
@@ -165,6 +169,29 @@ class InvoiceItemAdmin(KeptAsWritten):
     search_fields = ("invoice__number__startswith",)
     money_fields = ("amount",)
     currency_path = "invoice__currency"
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: InvoiceItem | None = None,
+    ) -> Any:
+        """Show how the amount came about in words, beside the values that they are made from."""
+        if obj is not None:
+            invoice = obj.invoice
+            versions = (invoice.snapshot or {}).get("price_versions")
+            (context["explanation"],) = explained([obj], currency=invoice.currency, versions=versions)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> InvoiceItem | None:
+        """Return the line with everything that naming and explaining it needs."""
+        related = ("invoice", "charge", "credits", "reduces")
+        return (
+            InvoiceItem.objects.select_related(*related).filter(pk=object_id).first() if object_id.isdigit() else None
+        )
 
 
 @register(Coverage, site=site)

@@ -75,6 +75,34 @@ def test_each_line_explains_itself(anna, draft):
     assert "nothing to round" in page
 
 
+def test_a_line_says_what_its_calculation_rests_on(anna, draft):
+    page = page_of(anna.get(address(draft)))
+    assert "<dt>Service period</dt> <dd>1 Jul – 31 Jul 2026, 31 days</dd>" in page
+    assert page.count("<dt>Price version</dt> <dd>segment 1, in force since 1 Jul 2026</dd>") == 2
+    assert "Invoice with that line" not in page
+
+
+def test_a_credit_leads_to_the_invoice_with_the_line_it_credits(anna, draft):
+    InvoiceItem.objects.get(kind="Recurring").charge.segments.update(effective_end=day("2026-07-11"))
+    bill("2026-07-12")
+    page = page_of(anna.get(address(Invoice.objects.latest("pk"))))
+    assert f'<a href="{address(draft)}">Invoice with that line</a>' in page
+
+
+def test_the_record_of_a_line_explains_its_values_in_words(anna, draft, django_assert_max_num_queries):
+    item = InvoiceItem.objects.get(kind="Recurring")
+    url = f"/invoicing/invoiceitem/{item.pk}/change/"
+    anna.get(url)
+    with django_assert_max_num_queries(12):
+        page = page_of(anna.get(url))
+    assert "How this was calculated" in page
+    assert "5 × $10.00 (price of segment 1, for a month)" in page
+    assert "<dd>segment 1, in force since 1 Jul 2026</dd>" in page
+    assert "&quot;m&quot;: &quot;PerUnit&quot;" in page
+    assert anna.get("/invoicing/invoiceitem/none/change/", follow=True).status_code == 200
+    assert anna.get("/invoicing/invoiceitem/999999/change/", follow=True).status_code == 200
+
+
 def test_a_prorated_line_says_which_part(anna):
     account = globex()
     subscribe(account, plan("Fee", monthly(price="310")), "2026-07-01")
