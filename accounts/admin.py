@@ -238,7 +238,7 @@ class InvoiceTemplateAdmin(OperatorAdmin):
     data_fix = False
     readonly_fields = ("version",)
     fieldsets = (
-        (None, {"fields": ("name", "is_default", "version", "page_size", "colour", "logo")}),
+        (None, {"fields": ("name", "is_default", "version", "page_size", "colour", "logo", "explain_amounts")}),
         ("Seller", {"fields": ("legal_name", "address", "country", "vat_id", "register", "email", "website", "phone")}),
         ("Bank", {"fields": ("bank_name", "iban", "bic")}),
         ("Texts", {"fields": ("footer", "late_payment_note", "email_subject", "email_text")}),

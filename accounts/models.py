@@ -183,6 +183,12 @@ class InvoiceTemplate(models.Model):
     page_size = models.CharField(max_length=6, choices=PageSize, default=PageSize.A4)
     footer = models.CharField(max_length=200, blank=True, validators=[SINGLE_LINE])
     late_payment_note = models.CharField(max_length=300, blank=True, validators=[SINGLE_LINE])
+    explain_amounts = models.BooleanField(
+        "explain every amount in an appendix",
+        default=False,
+        db_default=False,
+        help_text="“How each amount was calculated” on pages of its own after the invoice; up to 200 calculations.",
+    )
     email_subject = models.CharField(max_length=150, default="Invoice {number} from {seller}", validators=[SINGLE_LINE])
     email_text = models.TextField(
         default="Dear {customer},\n\nplease find attached invoice {number} of {invoice_date} for {total}, due on {due_date}.\n\nKind regards\n{seller}\n",

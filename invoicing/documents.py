@@ -5,16 +5,21 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils import translation
 
 from accounts.currencies import currency_digits
 from accounts.models import Contact, InvoiceTemplate
+from invoicing.appendix import CALCULATIONS, appendix_values
 from invoicing.explanation import proration_note
 from invoicing.models import Invoice, InvoiceDocument, InvoiceItem, InvoiceStatus
-from invoicing.rendering import RenderedDocument, render_pdf
+from invoicing.rendering import RenderedDocument, language_tag, render_pdf
 
 SNAPSHOT_VERSION = 1
 # Every hundred lines cost about a second to draw: of longer drafts the preview shows the beginning.
 DRAFT_LINES = 300
+# An explained line is drawn in about seven rows, as long as it takes to draw four lines.
+EXPLAINED_WEIGHT = 3
+DRAFT_CALCULATIONS = 100
 
 
 def stored_document(invoice: Invoice) -> InvoiceDocument:
@@ -59,6 +64,7 @@ def document_values(invoice: Invoice) -> dict[str, Any]:
         frozen, seller = _current_snapshot(invoice), _template_content(invoice)
     digits = currency_digits(invoice.currency)
     items, left_out = _items(invoice)
+    names = frozen.get("charges") or _names(items)
     return {
         "version": SNAPSHOT_VERSION,
         "number": invoice.number,
@@ -75,7 +81,7 @@ def document_values(invoice: Invoice) -> dict[str, Any]:
         "seller": _seller(seller),
         "bill_to": _party(frozen["bill_to"], frozen["account"]),
         "sold_to": _party(frozen["sold_to"], frozen["account"]) if frozen.get("sold_to") else None,
-        "groups": _groups(items, frozen.get("charges") or _names(items), digits),
+        "groups": _groups(items, names, digits),
         "totals": {
             "net": f"{invoice.net:f}",
             "taxes": [],
@@ -85,7 +91,23 @@ def document_values(invoice: Invoice) -> dict[str, Any]:
         "text_notes": [f"Preview: {left_out:,} further lines are printed once the invoice is posted."]
         if left_out
         else [],
+        "appendix": _appendix(invoice, items, names, frozen) if seller.get("explain_amounts") else None,
     }
+
+
+def _appendix(
+    invoice: Invoice, items: list[InvoiceItem], names: dict[str, list[str]], frozen: dict[str, Any]
+) -> dict[str, Any]:
+    """Return how each amount was calculated, in words and in the numbers of the customer's language."""
+    posted = invoice.status == InvoiceStatus.POSTED
+    titled = [(_title(names[str(item.charge_id)]), item) for item in items]
+    with translation.override(language_tag(frozen["account"]["language"])):
+        return appendix_values(
+            titled,
+            currency=invoice.currency,
+            versions=frozen.get("price_versions", {}) if posted else None,
+            limit=CALCULATIONS if posted else DRAFT_CALCULATIONS,
+        )
 
 
 def _items(invoice: Invoice) -> tuple[list[InvoiceItem], int]:
@@ -97,6 +119,12 @@ def _items(invoice: Invoice) -> tuple[list[InvoiceItem], int]:
     if len(shown) <= DRAFT_LINES:
         return shown, 0
     return shown[:DRAFT_LINES], invoice.items.count() - DRAFT_LINES
+
+
+def drawing_weight(invoice: Invoice, lines: int) -> int:
+    """Return how many plain lines take as long to draw as a posted invoice of so many lines, some of them explained."""
+    explains = "price_versions" in (invoice.snapshot or {})
+    return lines + EXPLAINED_WEIGHT * min(lines, CALCULATIONS) if explains else lines
 
 
 def _current_snapshot(invoice: Invoice) -> dict[str, Any]:
@@ -180,12 +208,16 @@ def _names(items: list[InvoiceItem]) -> dict[str, list[str]]:
 def _groups(items: list[InvoiceItem], names: dict[str, list[str]], digits: int) -> list[dict[str, Any]]:
     groups: dict[str, dict[str, Any]] = {}
     for item in items:
-        number, name, unit = names[str(item.charge_id)]
-        title = f"Subscription {number} · {name}" if name else f"Subscription {number}"
-        found = groups.setdefault(number, {"title": title, "lines": [], "subtotal": 0})
-        found["lines"].append(_line(item, unit))
+        named = names[str(item.charge_id)]
+        found = groups.setdefault(named[0], {"title": _title(named), "lines": [], "subtotal": 0})
+        found["lines"].append(_line(item, named[2]))
         found["subtotal"] += item.amount
     return [{**found, "subtotal": f"{found['subtotal']:.{digits}f}"} for found in groups.values()]
+
+
+def _title(named: list[str]) -> str:
+    number, name, _ = named
+    return f"Subscription {number} · {name}" if name else f"Subscription {number}"
 
 
 def _line(item: InvoiceItem, unit: str) -> dict[str, Any]:

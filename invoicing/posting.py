@@ -40,6 +40,11 @@ UPDATE invoicing_invoice v SET
             FROM invoicing_invoiceitem i JOIN billing_rateplancharge c ON c.id = i.charge_id
             JOIN billing_subscription u ON u.id = c.subscription_id JOIN billing_rateplan p ON p.id = c.rate_plan_id
             WHERE i.invoice_id = v.id))
+        || CASE WHEN it.explain_amounts THEN jsonb_build_object('price_versions', (
+            SELECT coalesce(jsonb_object_agg(known.charge_id, known.starts), '{}') FROM (
+                SELECT s.charge_id, jsonb_object_agg(s.number, s.effective_start) AS starts FROM billing_chargesegment s
+                WHERE s.charge_id IN (SELECT i.charge_id FROM invoicing_invoiceitem i WHERE i.invoice_id = v.id) GROUP BY s.charge_id
+            ) known)) ELSE '{}' END
 FROM numbered n, accounts_numbersequence q, accounts_account a, accounts_contact b, accounts_paymentterm t,
      accounts_invoicetemplate it, accounts_invoicetemplateversion tv, invoicing_invoice w LEFT JOIN LATERAL (
         SELECT c.* FROM accounts_account o JOIN accounts_contact c ON c.id = o.sold_to_id AND c.id <> w.bill_to_id WHERE o.id = w.account_id

@@ -49,6 +49,7 @@ UNIT_PRICE_DIGITS = 6  # at most; at least those of the currency
 # Longer texts are cut, so that one field can never fill pages; in characters.
 TEXT_LENGTH = 160
 LONGER_TEXTS = {"description": 2_000, "note": 2_000, "text_notes": 2_000, "late_payment_note": 2_000, "footer": 400}
+LONGER_TEXTS |= {"words": 1_000, "working": 1_000}
 LOGO_BYTES = 1_000_000
 LOGO_PIXELS = 4_000_000
 MINUS = "\N{MINUS SIGN}"
@@ -56,8 +57,8 @@ DEFAULT_COLOUR = "#4338ca"
 
 _FONTS = Path(__file__).parent / "fonts" / "fonts.conf"
 _TOO_LARGE = Decimal(10) ** 15
-_LETTER_BEFORE_FIGURE = re.compile(r"(?<=[^\W\d_])(?=\d)")
 _FIRST_UNDRAWN = "\u0530"  # the fonts hold Latin, Greek and Cyrillic letters
+_LETTER_BEFORE_FIGURE = re.compile(r"(?<=[^\W\d_])(?=\d)")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _RASTER = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,", re.ASCII)
 # Control characters, halves of surrogate pairs and switches of the writing direction: they have no shape on paper,
@@ -294,15 +295,15 @@ class _Writing(NamedTuple):
         return self.numbers.territories.get(code.upper(), code)
 
 
-def _locale(language: str) -> Locale:
 def language_tag(language: str) -> str:
     """Return the tag of the language a document is written in: that of the account, or English where it is unknown."""
     return str(_locale(language)).replace("_", "-").lower()
 
 
 @lru_cache(maxsize=64)
-    try:
+def _locale(language: str) -> Locale:
     # Dates and currencies in letters that our fonts do not have would be unreadable. English can always be drawn.
+    try:
         locale = Locale.parse(language.replace("_", "-"), sep="-")
         return locale if max(format_date(date.min, "long", locale)) < _FIRST_UNDRAWN else Locale("en")
     except (ValueError, UnknownLocaleError, TypeError):
@@ -368,7 +369,16 @@ def _document(snapshot: Mapping[str, Any], writing: _Writing, *, language: str, 
         "payable": due > 0,
         "payment": _payment(snapshot, due) if due > 0 else None,
         "text_notes": snapshot["text_notes"],
+        "appendix": _appendix(snapshot.get("appendix"), writing),
     }
+
+
+def _appendix(appendix: Mapping[str, Any] | None, writing: _Writing) -> dict[str, Any] | None:
+    # Snapshots of templates that do not explain amounts, and older ones, have none.
+    if not appendix or not appendix["groups"]:
+        return None
+    counts = {name: writing.number(str(appendix[name])) for name in ("calculations", "left_out")}
+    return {**appendix, **counts, "has_left_out": bool(appendix["left_out"])}
 
 
 def _joined(*parts: str) -> str:

@@ -16,7 +16,7 @@ from accounts.list_filters import Chip
 from accounts.models import Account
 from accounts.operator_admin import site
 from accounts.templatetags.ui import icon
-from invoicing.documents import DRAFT_LINES, invoice_lines
+from invoicing.documents import DRAFT_LINES, drawing_weight, invoice_lines
 from invoicing.explained import explained
 from invoicing.explanation import proration_note
 from invoicing.models import (
@@ -114,7 +114,7 @@ class InvoiceAdmin(KeptAsWritten):
         """Return the lines with their calculation, or what another tab shows."""
         context: dict[str, Any] = {"invoice": obj, "line_count": obj.items.count(), **_permissions(request, obj)}
         context["has_pdf"] = obj.status != InvoiceStatus.GENERATING
-        is_long = context["line_count"] > DRAFT_LINES and obj.status == InvoiceStatus.POSTED
+        is_long = obj.status == InvoiceStatus.POSTED and drawing_weight(obj, context["line_count"]) > DRAFT_LINES
         # A stored one is there at once, whatever its length.
         context["pdf_waits"] = is_long and not InvoiceDocument.objects.filter(invoice=obj).exists()
         if tab == "emails":

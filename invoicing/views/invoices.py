@@ -17,7 +17,7 @@ from accounts.idempotency import FIELD, new_request_key, once
 from accounts.operator_admin import site
 from accounts.wording import day, money
 from invoicing import services
-from invoicing.documents import DRAFT_LINES, document_values, draft_document, stored_document
+from invoicing.documents import DRAFT_LINES, document_values, draft_document, drawing_weight, stored_document
 from invoicing.models import DeliveryState, Invoice, InvoiceDocument, InvoiceStatus
 from invoicing.posting import CancelError, PostingError
 from invoicing.rendering import RenderingUnavailable
@@ -52,7 +52,7 @@ def invoice_pdf(request: HttpRequest, pk: int) -> HttpResponse:
 def pdf_waits(invoice: Invoice) -> bool:
     """Tell whether a posted invoice is too long for its first PDF to be drawn while somebody waits."""
     is_stored = InvoiceDocument.objects.filter(invoice=invoice).exists()
-    return not is_stored and invoice.items.count() > DRAFT_LINES
+    return not is_stored and drawing_weight(invoice, invoice.items.count()) > DRAFT_LINES
 
 
 def _being_drawn(request: HttpRequest, invoice: Invoice) -> HttpResponse:

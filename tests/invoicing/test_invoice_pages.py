@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.admin.models import LogEntry
 
+from accounts.models import InvoiceTemplate
 from billing.services.orders import NewRatePlan, NewSubscription, create_order
 from invoicing import documents
 from invoicing.models import Invoice, InvoiceDelivery, InvoiceDocument, InvoiceItem, InvoiceStatus
@@ -87,6 +88,16 @@ def test_a_credit_leads_to_the_invoice_with_the_line_it_credits(anna, draft):
     bill("2026-07-12")
     page = page_of(anna.get(address(Invoice.objects.latest("pk"))))
     assert f'<a href="{address(draft)}">Invoice with that line</a>' in page
+
+
+def test_a_posted_invoice_speaks_of_the_price_versions_that_its_pdf_names(anna, draft):
+    InvoiceTemplate.objects.update(explain_amounts=True)
+    post_invoice(draft, user_id=user("admin").pk)
+    InvoiceItem.objects.get(kind="Recurring").charge.segments.update(effective_start=day("2026-06-01"))
+    item = InvoiceItem.objects.get(kind="Recurring")
+    for url in (address(draft), f"/invoicing/invoiceitem/{item.pk}/change/"):
+        assert "in force since 1 Jul 2026" in page_of(anna.get(url))
+        assert "in force since 1 Jun 2026" not in page_of(anna.get(url))
 
 
 def test_the_record_of_a_line_explains_its_values_in_words(anna, draft, django_assert_max_num_queries):
