@@ -80,6 +80,7 @@ def add_brand() -> InvoiceTemplate:
         "logo": f"data:image/png;base64,{base64.b64encode(LOGO.read_bytes()).decode()}",
         "footer": "Fjordlight Systems GmbH · Managing directors: Ingrid Dahl, Matthias Kern",
         "late_payment_note": "Please quote the invoice number with your payment.",
+        "explain_amounts": True,
     }
     standard = InvoiceTemplate.objects.get(is_default=True)
     for field, value in brand.items():

@@ -134,6 +134,9 @@ class TestCompany(TestCase):
         assert set(templates) == {("Fjordlight Systems GmbH", iban, size) for size in ("A4", "Letter")}
         assert InvoiceTemplate.objects.get(is_default=True).logo.startswith("data:image/png;base64,")
 
+    def test_invoices_explain_every_amount(self):
+        assert set(InvoiceTemplate.objects.values_list("explain_amounts", flat=True)) == {True}
+
     def test_second_time_nothing_changes(self):
         before = (Account.objects.count(), Order.objects.count(), BillRun.objects.count(), Invoice.objects.count())
         assert "there already; nothing was changed" in seed()
