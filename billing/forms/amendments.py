@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from accounts.models import SINGLE_LINE
 from accounts.operator_admin import DayInput
+from accounts.wording import day
 from billing.forms.action_form import ActionForm, Subject, Surroundings
 from billing.forms.charge_values import ChargeValuesForm
 from billing.forms.new_subscription import TERMS, months_field
@@ -168,8 +169,8 @@ class CancelForm(ActionForm):
     def clean(self) -> dict[str, Any]:
         """Ask for the day, or find it."""
         cleaned = super().clean() or {}
-        when, day = cleaned.get("when"), cleaned.get("effective_date")
-        if when == CancelWhen.SPECIFIC_DATE and day is None and "effective_date" not in self.errors:
+        when, first = cleaned.get("when"), cleaned.get("effective_date")
+        if when == CancelWhen.SPECIFIC_DATE and first is None and "effective_date" not in self.errors:
             self.add_error("effective_date", "Give the first day that is no longer served.")
         if when == CancelWhen.END_OF_BILLED and self.billed_until is None:
             self.add_error("when", "Nothing of it is billed yet; give a day instead.")
@@ -178,12 +179,12 @@ class CancelForm(ActionForm):
     def action(self, positions: Mapping[str, int]) -> Action:
         """Return the cancellation."""
         when = CancelWhen(self.cleaned_data["when"])
-        day = {
+        first = {
             CancelWhen.SPECIFIC_DATE: self.cleaned_data["effective_date"],
             CancelWhen.END_OF_TERM: None,
             CancelWhen.END_OF_BILLED: self.billed_until,
         }[when]
-        return CancelSubscription(self.target(positions), day, when)
+        return CancelSubscription(self.target(positions), first, when)
 
 
 class SuspendForm(DatedForm):
@@ -228,7 +229,7 @@ class TriggerDatesForm(ActionForm):
         super().__init__(data, subject=subject, **options)
         for name, field in self.fields.items():
             known = subject.state and getattr(subject.state.row, name)
-            field.help_text = f"Now {known:%Y-%m-%d}; empty leaves it." if known else "Not known yet."
+            field.help_text = f"Now {day(known)}; empty leaves it." if known else "Not known yet."
 
     def clean(self) -> dict[str, Any]:
         """Ask for one of the two."""
