@@ -1,17 +1,20 @@
 """The audit finds what it is there to find: each check is shown a planted violation, and nothing else when all is well."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection, transaction
 
-from invoicing.bill_run.verify import CHECK_NAMES, audit
+from billing.models import ChargeSegment
+from invoicing.bill_run.verify import _MANY_ROWS, CHECK_NAMES, CHECKS, audit
 from invoicing.delivery import queue_invoice
-from invoicing.models import Invoice, InvoiceDocument
+from invoicing.models import Coverage, Invoice, InvoiceDocument, InvoiceItem
 from invoicing.posting import post_run
 from tests import factories as make
-from tests.factories import bill
-from tests.invoicing.facts import customer
+from tests.factories import bill, day
+from tests.invoicing.facts import crowd, customer
 from tests.invoicing.test_delivery import _store
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,3 +105,29 @@ def test_a_runs_own_audit_finds_its_violation_and_not_that_of_others(story, ungu
     unguarded.execute(PLANTED[check].format(**story))
     assert [violation.check for violation in audit(story["run"])] == [check]
     assert audit(story["run"] + 1) == []
+
+
+CREDITED = 120
+
+
+def test_the_whole_audit_reads_no_table_again_for_each_credit():
+    """Its work grows with the rows there are, not with rows times credits: a night would not be enough for that."""
+    acme = make.acme()
+    make.subscribe(acme, make.plan("Team", make.seats()), "2026-01-01")
+    crowd(acme, CREDITED - 1)
+    bill("2026-01-01")
+    ChargeSegment.objects.update(effective_end=day("2026-01-16"))
+    assert bill("2026-01-16").invoice_count == CREDITED
+    rows = sum(model.objects.count() for model in (Invoice, InvoiceItem, Coverage))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_MANY_ROWS)
+        for check in CHECKS:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {check.query.format(scope='true')}", {"run": None})
+            assert _rows_read(cursor.fetchone()[0][0]["Plan"]) < 10 * rows, check.names
+
+
+def _rows_read(node: dict[str, Any]) -> float:
+    """Return how many rows the scans of a plan have handed on or thrown away."""
+    passed = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+    own = node["Actual Loops"] * passed if "Relation Name" in node else 0
+    return own + sum(_rows_read(child) for child in node.get("Plans", ()))
