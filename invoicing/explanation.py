@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from accounts.wording import day, money, number, unit_price
 from billing.core.derivation import VERSION, amount_of
 from billing.core.discounts import discount_amount_of
+from billing.core.money import no_more_than
 from billing.core.types import ChargeModel, Currency, PriceFormat
 from invoicing.models import InvoiceItem
 
@@ -84,16 +85,23 @@ def _charge(d: dict[str, Any], currency: str) -> list[Step]:
 def _credit(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps of a credit: what the days that stay cost now, less what was billed for all of them."""
     credit = d["credit"]
-    billed, kept = Fraction(credit["billed"]), Fraction(0)
-    steps = [_step("Billed so far", "by the line that this one credits", billed, currency)]
+    billed, kept = Decimal(credit["billed"]), Decimal(0)
+    steps = [_step("Billed so far", "by the line that this one credits", Fraction(billed), currency)]
     for days in credit.get("kept", []):
         for step in _charge(days, currency):
             steps.append(step._replace(name=f"Kept days: {step.name}"))
         amount = amount_of(days, Currency(currency, days["r"]))
         steps.append(_rounding(days["r"], amount, steps[-1].value, currency)._replace(name="Kept days: amount"))
-        kept += Fraction(amount)
-    working = f"{_exact(kept, currency)} − {_exact(billed, currency)}" if kept else "everything billed is given back"
-    steps.append(_step("Credit", working, kept - billed, currency))
+        kept += amount
+    remains = Fraction(no_more_than(billed, kept))
+    if remains != kept:
+        words = f"{_exact(Fraction(kept), currency)} today, but no more than was billed"
+        steps.append(_step("Kept days: limit", words, remains, currency))
+    before = Fraction(billed)
+    words = (
+        f"{_exact(remains, currency)} − {_exact(before, currency)}" if remains else "everything billed is given back"
+    )
+    steps.append(_step("Credit", words, remains - before, currency))
     return steps
 
 

@@ -6,6 +6,12 @@
 
 A credit is what was billed less what the very same pricing now gives for the days that are kept, so charge and credit
 never drift by a cent (domain.md 3.2). The days given back may be billed anew, at another price.
+
+The days kept are priced as parts of the period as it ends now. What a part costs depends on no day after it
+(`proration`), so an end that moves does not touch what the days before it were billed at, and some of an item's days
+never cost more than all of them. Only billing rules, a billing day or terms that were changed since can make the kept
+days dearer than what was billed: then nothing but the days comes back. A credit never asks for money, and never gives
+back more than was billed.
 """
 
 from collections.abc import Sequence
@@ -14,7 +20,7 @@ from decimal import Decimal
 
 from billing.core.charge_models import UnpriceableError
 from billing.core.derivation import VERSION, number_text
-from billing.core.money import EXACT, round_amount
+from billing.core.money import EXACT, no_more_than, round_amount
 from billing.core.parts import amount_of_part, parts_of, tariff_of, treatment_of
 from billing.core.periods import Cycle, grid_on, natural_period, tiles
 from billing.core.timing import stretch_end
@@ -105,6 +111,7 @@ def _credit(account: Account, charge: Charge, segment: Segment, billed: Billed, 
     remains = Decimal(0)
     for amount, _ in kept:
         remains = EXACT.add(remains, amount)
+    remains = no_more_than(billed.amount, remains)
     part_only = kept and remains != billed.amount
     return Line(
         charge.charge_id,

@@ -22,6 +22,8 @@ A derivation is JSON without free text; numbers with digits after the point are 
           where proration counts days throughout
     r     decimal digits the amount was rounded to, half-up
 
+Days covered are counted as the rules say: in months of thirty days, those that the line adds to the days before it.
+
     amount = rate × f[0] ÷ f[1] × part ÷ of      rate = p | p × q | Σ t      rounded once, at the end
            = rate × f[0] ÷ f[1] × day[0] ÷ day[1]
 
@@ -30,7 +32,7 @@ A credit has instead of all but v, s and r one member:
     credit  {item, billed, kept}: the item whose days are given back, what is billed for them at present, and the
             derivations of the days it keeps (absent when it keeps none)
 
-    amount = Σ kept − billed
+    amount = Σ kept − billed      Σ kept neither below 0 nor above billed (the other way round where billed is below 0)
 """
 
 import json
@@ -40,7 +42,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from billing.core.money import round_quotient
+from billing.core.money import EXACT, no_more_than, round_quotient
 from billing.core.types import ChargeModel, Currency, PriceFormat
 
 VERSION = 1
@@ -62,8 +64,11 @@ def amount_of(derivation: str | Mapping[str, Any], currency: Currency) -> Decima
     if values["r"] != currency.digits:
         raise ValueError(f"Rounded to {values['r']} digits, but {currency.code} has {currency.digits}.")
     if "credit" in values:
-        kept = sum((Fraction(amount_of(days, currency)) for days in values["credit"].get("kept", [])), Fraction(0))
-        amount = kept - Fraction(values["credit"]["billed"])
+        billed = Decimal(values["credit"]["billed"])
+        kept = Decimal(0)
+        for days in values["credit"].get("kept", []):
+            kept = EXACT.add(kept, amount_of(days, currency))
+        amount = Fraction(no_more_than(billed, kept)) - Fraction(billed)
     else:
         amount = _rate(values)
     if "f" in values:

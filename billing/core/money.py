@@ -23,6 +23,7 @@ _ROUNDING = Context(prec=_DIGITS, rounding=ROUND_HALF_UP, traps=_FAULTS)
 
 _STEPS = tuple(Decimal(1).scaleb(-digits) for digits in range(PRICE_DECIMALS + 1))
 _ZEROS = tuple(Decimal(0).scaleb(-digits) for digits in range(PRICE_DECIMALS + 1))
+_ZERO = Decimal(0)
 _MINUS_LIMIT = -AMOUNT_LIMIT
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 
@@ -52,6 +53,12 @@ def round_quotient(dividend: Decimal, divisor: int, currency: Currency) -> Decim
     except InvalidOperation:
         raise MoneyError("The amount is not a number that fits an invoice.") from None
     return round_amount(whole.scaleb(-currency.digits, EXACT).copy_sign(dividend), currency)
+
+
+def no_more_than(limit: Decimal, amount: Decimal) -> Decimal:
+    """Return `amount`, or 0 or `limit` where it lies outside the two; a limit below zero bounds a negative amount."""
+    low, high = (limit, _ZERO) if limit < 0 else (_ZERO, limit)
+    return min(max(amount, low), high)
 
 
 def scale_price(price: Decimal, multiplier: int, divisor: int) -> Decimal:

@@ -5,7 +5,8 @@
     parts     |=========|==========|====|===============|
 
 All parts of a period are cut from the whole of it, whatever of it is covered already; covered days are left out
-afterwards. So a part costs the same whether the days before it are billed now or were billed long ago.
+afterwards. So a part costs the same whether the days before it are billed now or were billed long ago, and all parts
+add up to what the period costs in one (`proration` says why that holds for months of thirty days as well).
 """
 
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ def parts_of(
         elif part == period and (full or whole):
             yield Part(segment, part, None)
         else:
-            yield Part(segment, part, portion_of(part, whole, cycle, rules))
+            yield Part(segment, part, portion_of(part, whole, cycle, rules, begun=period.start))
 
 
 def treatment_of(tile: Tile, charge: Charge, cycle: Cycle, rules: Rules, service_start: date) -> PartialMonths:

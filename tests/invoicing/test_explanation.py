@@ -15,6 +15,7 @@ from billing.core.types import (
     BillingTiming,
     ChargeModel,
     Currency,
+    DaysInMonth,
     ListPriceBase,
     PartialMonths,
     PriceFormat,
@@ -247,6 +248,39 @@ def test_a_credit_of_everything_says_so():
         ("Billed so far", "by the line that this one credits"),
         ("Credit", "everything billed is given back"),
     ]
+
+
+def test_a_credit_of_days_that_became_dearer_than_all_that_was_billed_says_where_it_stops():
+    """July 16 to 31 billed by the day, 16 of 31; then partial months came to be billed in full, $10.00 for any days."""
+    charge = line_of(monthly(), start="2026-07-16", target="2026-07-16").charge
+    BillingRules.objects.update(prorate_partial_periods=False)
+    charge.segments.update(effective_end=day("2026-07-20"))
+    bill("2026-07-21")
+    credit = InvoiceItem.objects.get(kind="Credit")
+    steps = explain(credit, currency="USD")
+    assert [(step.name, step.result) for step in steps] == [
+        ("Billed so far", "$5.16"),
+        ("Kept days: Flat fee", "$10.00"),
+        ("Kept days: amount", "$10.00"),
+        ("Kept days: limit", "$5.16"),
+        ("Credit", "$0.00"),
+        ("Amount", "$0.00"),
+    ]
+    assert steps[3].working == "$10.00 today, but no more than was billed"
+    assert steps[4].working == "$5.16 − $5.16"
+    assert credit.amount == 0
+
+
+def test_a_part_of_thirty_days_counts_what_it_adds():
+    """A February split on the 15th: 14 of 30 days before, and the 16 that are left of thirty after."""
+    BillingRules.objects.update(days_in_month=DaysInMonth.ASSUME_30)
+    charge = line_of(monthly(), start="2026-02-01", target="2026-02-01").charge
+    charge.segments.update(effective_end=day("2026-02-15"))
+    charge.segments.create(number=2, effective_start=day("2026-02-15"), price=Decimal(10))
+    bill("2026-02-15")
+    credit, anew = InvoiceItem.objects.get(kind="Credit"), InvoiceItem.objects.filter(kind="Recurring").latest("period")
+    assert (credit.amount, anew.amount) == (Decimal("-5.33"), Decimal("5.33"))
+    assert check(anew)[1].working == "$10.00 × 16/30: 16 of 30 days of 1 month"
 
 
 def test_proration_by_day_names_the_days_of_the_period():

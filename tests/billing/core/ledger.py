@@ -46,6 +46,7 @@ class Ledger:
         assert item.covered.start <= credit.period.start < credit.period.end == item.covered.end, (
             f"Not its end: {credit}"
         )
+        assert -item.left <= credit.amount <= 0, f"Not between nothing and all of it: {credit}"
         item.covered = (
             None if credit.period.start == item.covered.start else Period(item.covered.start, credit.period.start)
         )

@@ -4,6 +4,7 @@ It is written from domain.md 2 and 3 and shares nothing with `billing/core` but 
 
     days of service    walked one by one; a gap ends a stretch, a boundary ends a tile
     boundaries         every n-th billing day (or day) counted from the anchor, in a calendar that is walked as well
+    price of days      what the tile would cost if it ended with them, less what it would cost if it ended before them
     credit             what is billed for an item less what its remaining days cost today
 """
 
@@ -206,15 +207,25 @@ def full_price(charge: Charge, segment: Segment, grid: Grid) -> Fraction:
 
 
 def share(days: Sequence[date], tile: Tile, rules: Rules) -> Fraction:
-    """Return how much of the tile's natural period a run of days is (domain.md 3.2)."""
+    """Return how much of the tile's natural period a run of its days is: what it adds to the days of the tile before it."""
+    before = [day for day in tile.days if day < days[0]]
+    return share_of_beginning([*before, *days], tile, rules) - share_of_beginning(before, tile, rules)
+
+
+def share_of_beginning(days: Sequence[date], tile: Tile, rules: Rules) -> Fraction:
+    """Return what a tile costs that ends after these days, which are its first (domain.md 3.2): never more than all."""
     grid = tile.grid
+    if not days:
+        return Fraction(0)
+    if days[0] == tile.natural[0] and days[-1] + ONE_DAY == tile.natural[1]:
+        return Fraction(1)
     if grid.days:
         return Fraction(len(days), grid.days)
     if rules.proration_unit is ProrationUnit.DAY and grid.months > 1:
         if rules.days_in_month is DaysInMonth.ACTUAL:
             return Fraction(len(days), (tile.natural[1] - tile.natural[0]).days)
         strict = rules.days_in_month is DaysInMonth.ASSUME_30_STRICT
-        return Fraction(days_of_30(days) if strict else len(days), 30 * grid.months)
+        return min(Fraction(1), Fraction(days_of_30(days) if strict else len(days), 30 * grid.months))
     total = Fraction(0)
     for closing, inside in groupby(days, key=lambda day: bisect_right(grid.billing_days, day)):
         run = list(inside)
@@ -224,9 +235,9 @@ def share(days: Sequence[date], tile: Tile, rules: Rules) -> Fraction:
         elif rules.days_in_month is DaysInMonth.ACTUAL:
             total += Fraction(len(run), month)
         elif rules.days_in_month is DaysInMonth.ASSUME_30:
-            total += Fraction(len(run), 30)
+            total += min(Fraction(1), Fraction(len(run), 30))
         else:
-            total += Fraction(days_of_30(run), 30)
+            total += min(Fraction(1), Fraction(days_of_30(run), 30))
     return total / grid.months
 
 
@@ -308,7 +319,8 @@ def credit(
         if days:
             kept += half_up(cost(charge, tile, days, segment, rules), account.currency.digits)
     start = max(end, billed.period.start)
-    amount = kept - Fraction(billed.amount)
+    # What was billed is the most that can be kept, and prices are never below zero here.
+    amount = min(kept - Fraction(billed.amount), Fraction(0))
     return [Owed(LineKind.CREDIT, segment.number, start, billed.period.end, amount, billed.item_id)]
 
 

@@ -58,9 +58,9 @@ def random_account(source: Random) -> Account:
 
 
 def random_rules(source: Random, *, plain: bool = False) -> Rules:
-    """Return any billing rules; `plain` ones prorate every partial period by actual days."""
+    """Return any billing rules; `plain` ones prorate every partial period."""
     return Rules(
-        days_in_month=DaysInMonth.ACTUAL if plain else source.choice(tuple(DaysInMonth)),
+        days_in_month=source.choice(tuple(DaysInMonth)),
         proration_unit=source.choice(tuple(ProrationUnit)),
         prorate_partial_periods=plain or source.random() < 0.6,
         partial_months=PartialMonths.PRORATE if plain else source.choice(tuple(PartialMonths)),

@@ -1,5 +1,7 @@
 """The billing rules, one by one: what each choice makes of the same charge (domain.md 3.2, 3.3)."""
 
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,6 +100,72 @@ def test_the_published_check_of_the_day_counts(start: str, end: str, actual: str
     short = charge(start, segment(start, end))
     found = [total(short, target=end, rules=Rules(days_in_month=rule)) for rule in (ACTUAL, A360, STRICT)]
     assert found == [actual, a360, strict]
+
+
+# ---- months of thirty days, split by a price change
+
+JANUARY_31 = {"billing_day_type": BillingDayType.SPECIFIC_DAY_OF_MONTH, "billing_day": 31}
+
+
+@pytest.mark.parametrize(
+    ("start", "cuts", "terms", "rule", "unit", "amounts"),
+    [
+        # 01-01      01-16      02-01
+        #   |= 15/30 ==|= 15/30 ==|          the 31st adds nothing
+        ("2026-01-01", ["2026-01-16"], {}, A360, MONTH_FIRST, ["50.00", "50.00"]),
+        ("2026-01-01", ["2026-01-16"], {}, STRICT, BY_DAY, ["50.00", "50.00"]),
+        ("2026-01-01", ["2026-01-31"], {}, A360, MONTH_FIRST, ["100.00", "0.00"]),
+        # 02-01      02-15      03-01
+        #   |= 14/30 ==|= 16/30 ==|          the last day of February counts for the days it lacks
+        ("2026-02-01", ["2026-02-15"], {}, A360, MONTH_FIRST, ["46.67", "53.33"]),
+        ("2026-02-01", ["2026-02-15"], {}, STRICT, MONTH_FIRST, ["46.67", "53.33"]),
+        ("2026-02-01", ["2026-02-11", "2026-02-21"], {}, A360, BY_DAY, ["33.33", "33.33", "33.33"]),
+        # 01-11      01-18      02-01        21 of 30 days in all, 20 strict: a partial month is not filled up
+        #   |== 7/30 ==|= 14/30 ==|
+        ("2026-01-11", ["2026-01-18"], {}, A360, MONTH_FIRST, ["23.33", "46.67"]),
+        ("2026-01-11", ["2026-01-18"], {}, STRICT, MONTH_FIRST, ["23.33", "43.33"]),
+        # 01-01      01-16      02-01        03-01        04-01
+        #   |= 15/30 ==|= 15/30 ==|== 1 month ==|== 1 month ==|
+        ("2018-01-01", ["2018-01-16"], QUARTERLY, A360, MONTH_FIRST, ["50.00", "250.00"]),
+        ("2018-01-01", ["2018-01-16"], QUARTERLY, A360, BY_DAY, ["50.00", "250.00"]),
+        # 01-16      02-11      04-01        16/30 + 10/30, then 18 days that end February + 1 month
+        ("2018-01-16", ["2018-02-11"], QUARTERLY, A360, MONTH_FIRST, ["86.67", "166.67"]),
+        ("2018-01-16", ["2018-02-11"], QUARTERLY, STRICT, MONTH_FIRST, ["83.33", "166.67"]),
+        # 07-01      09-01      10-01        62 of 90 days (60 strict) and what is left of 90
+        ("2018-07-01", ["2018-09-01"], QUARTERLY, A360, BY_DAY, ["206.67", "93.33"]),
+        ("2018-07-01", ["2018-09-01"], QUARTERLY, STRICT, BY_DAY, ["200.00", "100.00"]),
+        # 91 days are ninety: nothing is left for September 30, nor does a partial quarter cost more than a whole one
+        ("2018-07-01", ["2018-09-30"], QUARTERLY, A360, BY_DAY, ["300.00", "0.00"]),
+        ("2018-07-02", [], QUARTERLY, A360, BY_DAY, ["300.00"]),
+        # 01-31      02-10      02-28        the 31st and nine days; 28 days in all, counted as thirty
+        ("2026-01-31", ["2026-02-10"], JANUARY_31, STRICT, MONTH_FIRST, ["30.00", "70.00"]),
+        # 02-28      03-30      03-31        the 28th counts for three: thirty days are full before their month is
+        ("2026-02-28", ["2026-03-30"], JANUARY_31, STRICT, MONTH_FIRST, ["100.00", "0.00"]),
+    ],
+)
+def test_parts_of_thirty_days_add_up_to_what_the_period_costs(
+    start: str, cuts: list[str], terms: dict[str, Any], rule: DaysInMonth, unit: ProrationUnit, amounts: list[str]
+) -> None:
+    edges = [start, *cuts]
+    segments = [segment(at, to, number=number) for number, (at, to) in enumerate(pairwise([*edges, None]), 1) if at]
+    grid = f"{start[:8]}01" if terms is QUARTERLY else start
+    split = charge(start, *segments, subscription_start=grid, **terms)
+    rules = Rules(days_in_month=rule, proration_unit=unit)
+    found = [str(line.amount) for line in lines_of(split, target=edges[-1], rules=rules)]
+    assert found == amounts
+    whole = total(charge(start, subscription_start=grid, **terms), target=start, rules=rules)
+    assert abs(sum(map(Decimal, amounts)) - Decimal(whole)) <= Decimal("0.01")
+
+
+@pytest.mark.parametrize("rule", [A360, STRICT])
+@pytest.mark.parametrize("unit", [MONTH_FIRST, BY_DAY])
+def test_a_part_costs_the_same_whatever_comes_after_it(rule: DaysInMonth, unit: ProrationUnit) -> None:
+    """14 of 90 days before the change, wherever service ends; a cancellation on that very day costs what is billed."""
+    first = segment("2014-10-01", "2014-10-15")
+    rules = Rules(days_in_month=rule, proration_unit=unit)
+    for rest in ([], [segment("2014-10-15", "2014-12-31", number=2)], [segment("2014-10-15", number=2)]):
+        priced = charge("2014-10-01", first, *rest, subscription_start="2014-10-01", **QUARTERLY)
+        assert str(lines_of(priced, target="2014-10-15", rules=rules)[0].amount) == "46.67"
 
 
 # ---- partial periods, months and weeks

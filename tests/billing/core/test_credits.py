@@ -194,6 +194,63 @@ def test_a_change_of_the_first_partial_month_keeps_to_its_share_of_the_full_pric
     assert bill(priced, "2026-01-18", rules) == ["01-18…01-31 -66.67 PC", "01-18…01-31 133.33 P"]
 
 
+@pytest.mark.parametrize("rule", [DaysInMonth.ASSUME_30, DaysInMonth.ASSUME_30_STRICT])
+def test_a_change_to_the_same_price_costs_nothing_in_months_of_thirty_days(rule: DaysInMonth) -> None:
+    """
+    01-01        01-16        02-01
+      |= 50.00 ====|== −50.00 ==|      15 of 30 days are kept
+                   |== 50.00 ===|      what is left of thirty
+    """
+    changed = charge("2026-01-01", segment("2026-01-01", "2026-01-16"), segment("2026-01-16", number=2))
+    priced = after(changed, item("2026-01-01", "2026-02-01", "100"))
+    rules = Rules(days_in_month=rule)
+    assert bill(priced, "2026-01-16", rules) == ["01-16…01-31 -50.00 PC", "01-16…01-31 50.00 P"]
+    # Changed and then cancelled for the 26th: 25 of 30 days in all, and so they cost if nothing had been billed before.
+    ended = charge("2026-01-01", segment("2026-01-01", "2026-01-16"), segment("2026-01-16", "2026-01-26", number=2))
+    second = item("2026-01-16", "2026-02-01", "50", number=2)
+    assert bill(after(ended, second), "2026-01-26", rules) == ["01-26…01-31 -16.67 PC"]
+    assert bill(ended, "2026-01-26", rules) == ["01-01…01-15 50.00 P", "01-16…01-25 33.33 P"]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("2026-01-31", "01-31…01-31 0.00 C"),  # 30 of 30 days are kept
+        ("2026-01-30", "01-30…01-31 -3.33 PC"),  # 29 of 30
+        ("2026-01-02", "01-02…01-31 -96.67 PC"),  # 1 of 30
+    ],
+)
+def test_the_thirty_first_day_gives_nothing_back(end: str, expected: str) -> None:
+    priced = after(charge("2026-01-01", segment("2026-01-01", end)), item("2026-01-01", "2026-02-01", "100"))
+    assert bill(priced, end, Rules(days_in_month=DaysInMonth.ASSUME_30)) == [expected]
+
+
+@pytest.mark.parametrize("rule", [DaysInMonth.ASSUME_30, DaysInMonth.ASSUME_30_STRICT])
+def test_a_year_by_day_is_full_after_360_days(rule: DaysInMonth) -> None:
+    """Before December 31 the one has counted 364 days and the other twelve times thirty: nothing is left to give back."""
+    cancelled = charge("2026-01-01", segment("2026-01-01", "2026-12-31"), billing_period=BillingPeriod.ANNUAL)
+    priced = after(cancelled, item("2026-01-01", "2027-01-01", "100"))
+    assert bill(priced, "2026-12-31", Rules(days_in_month=rule, proration_unit=BY_DAY)) == ["12-31…12-31 0.00 C"]
+
+
+def test_days_that_became_dearer_than_all_that_was_billed_give_nothing_back() -> None:
+    """Billed 22 of 31 days; then partial periods came to be billed in full, 100 for any days: 70.97 is all there is."""
+    cancelled = charge("2026-01-10", segment("2026-01-10", "2026-01-16"))
+    priced = after(cancelled, item("2026-01-10", "2026-02-01", "70.97"))
+    assert bill(priced, "2026-01-16", Rules(prorate_partial_periods=False)) == ["01-16…01-31 0.00 C"]
+    # A price below zero mirrors it.
+    mirrored = charge("2026-01-10", segment("2026-01-10", "2026-01-16", price="-100"))
+    priced = after(mirrored, item("2026-01-10", "2026-02-01", "-70.97"))
+    assert bill(priced, "2026-01-16", Rules(prorate_partial_periods=False)) == ["01-16…01-31 0.00 C"]
+    assert bill(priced, "2026-01-16") == ["01-16…01-31 51.62 PC"]
+
+
+def test_a_price_that_changed_its_sign_gives_back_what_was_billed_and_no_more() -> None:
+    cancelled = charge("2026-01-10", segment("2026-01-10", "2026-01-16", price="-100"))
+    priced = after(cancelled, item("2026-01-10", "2026-02-01", "70.97"))
+    assert bill(priced, "2026-01-16") == ["01-16…01-31 -70.97 PC"]
+
+
 def test_a_suspension_gives_back_and_the_resumption_bills_anew() -> None:
     """
     01-01    01-11    01-21    02-01

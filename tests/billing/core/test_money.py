@@ -11,6 +11,7 @@ from billing.core.money import (
     AMOUNT_LIMIT,
     MoneyError,
     allocate,
+    no_more_than,
     parse_amount,
     parse_price,
     round_amount,
@@ -159,3 +160,20 @@ def test_text_that_is_no_amount_is_refused_in_words(text: str) -> None:
 @settings(max_examples=50)
 def test_amounts_survive_being_written_and_read(amount: Decimal) -> None:
     assert parse_amount(f"{amount:f}", USD) == amount
+
+
+@pytest.mark.parametrize(
+    ("limit", "amount", "expected"),
+    [
+        ("10", "7", "7"),
+        ("10", "12", "10"),
+        ("10", "-1", "0"),
+        ("-10", "-7", "-7"),
+        ("-10", "-12", "-10"),
+        ("-10", "1", "0"),
+        ("0", "3", "0"),
+        ("0", "-3", "0"),
+    ],
+)
+def test_an_amount_is_held_between_nothing_and_a_limit(limit: str, amount: str, expected: str) -> None:
+    assert str(no_more_than(Decimal(limit), Decimal(amount))) == expected

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.core.derivation import amount_of
-from billing.core.types import Line, LineKind, Period, Rules
+from billing.core.types import DaysInMonth, Line, LineKind, Period, Rules
 from tests.billing.core.ledger import Item
 from tests.billing.core.lives import Life, ended, random_amendment
 from tests.billing.core.oracle import Owed, owed
@@ -102,6 +102,30 @@ def test_billed_and_credited_add_up_to_what_was_due_all_along(seed: int) -> None
     life.charge = life.charge._replace(auto_renew=False)
     target = live(source, life, runs=4, back=120)
     assert life.booked() == sorted(owed(life.account, life.afresh(), life.rules, target))
+
+
+@pytest.mark.parametrize("days_in_month", DaysInMonth)
+@given(seed=SEEDS)
+@settings(max_examples=400, deadline=None)
+def test_a_credit_is_never_above_zero_nor_more_than_was_billed(days_in_month: DaysInMonth, seed: int) -> None:
+    """Any rules, also ones that change between the runs; the terms are renewed and the billing day moves."""
+    source = Random(seed)
+    life = random_life(source, random_rules(source))
+    target = life.charge.segments[0].start
+    for _ in range(4):
+        target += timedelta(days=source.choice((0, 1, 5, 20, 31, 60, 200)))
+        if life.charge.auto_renew:
+            life.renew(target)
+        if source.random() < 0.3:
+            life.account = life.account._replace(bill_cycle_day=source.randint(1, 31))
+        life.amend(random_amendment(source, life.charge.segments, target, back=120))
+        life.rules = random_rules(source)._replace(days_in_month=days_in_month)
+        left = [item.left for item in life.ledger.items]
+        for line in life.lines_due(target):
+            assert amount_of(line.derivation, life.account.currency) == line.amount
+            if line.credits_item:
+                assert -left[line.credits_item - 1] <= line.amount <= 0
+        life.run(target)
 
 
 @given(SEEDS)

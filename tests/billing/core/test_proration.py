@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.core.periods import cycle_from, weekly_cycle
-from billing.core.proration import Share, days_covered, months_covered, portion_of
+from billing.core.periods import cycle_from, natural_period, weekly_cycle
+from billing.core.proration import Share, days_covered, months_covered, portion_of, share_text
 from billing.core.types import DaysInMonth, Period, ProrationUnit, Rules
 from tests.billing.core import day
 from tests.billing.core.test_periods import is_billing_day
@@ -164,6 +164,66 @@ def test_weeks_know_only_days(rule: DaysInMonth, unit: ProrationUnit) -> None:
     assert portion_of(part, None, cycle, rules) == (4, 14, ',"day":[4,14]')
     whole = Period(day("2024-01-30"), day("2024-02-05"))
     assert portion_of(part, whole, cycle, rules) == (4, 6, ',"day":[4,6]')
+
+
+@pytest.mark.parametrize(
+    ("part", "begun", "billing_day", "assume_30", "strict"),
+    [
+        # 01-01      01-16      02-01           thirty are counted by the end of a month that is billed from its first day
+        (("2026-01-16", "2026-02-01"), "2026-01-01", 1, [0, 15, 30], [0, 15, 30]),
+        (("2026-02-15", "2026-03-01"), "2026-02-01", 1, [0, 16, 30], [0, 16, 30]),
+        # 01-11      01-16      02-01           otherwise the days themselves
+        (("2026-01-16", "2026-02-01"), "2026-01-11", 1, [0, 16, 30], [0, 15, 30]),
+        (("2026-01-10", "2026-01-20"), "2026-01-01", 1, [0, 10, 30], [0, 10, 30]),
+        (("2026-01-31", "2026-02-01"), "2026-01-01", 1, [0, 0, 30], [0, 0, 30]),
+        # each month is counted by itself, from its own first day
+        (("2026-01-16", "2026-02-15"), "2025-12-05", 1, [0, 15, 30, 14, 30], [0, 15, 30, 14, 30]),
+        (("2026-01-01", "2026-02-15"), "2025-12-05", 1, [1, 14, 30], [1, 14, 30]),
+        # billing day 31: from February 28 on, the 30th of March is the thirtieth day, and strictly already the 28th
+        (("2026-03-29", "2026-03-30"), "2026-02-28", 31, [0, 1, 30], [0, 0, 30]),
+        (("2026-03-30", "2026-03-31"), "2026-02-28", 31, [0, 0, 30], [0, 0, 30]),
+        (("2026-03-28", "2026-03-30"), "2026-03-01", 31, [0, 2, 30], [0, 2, 30]),
+    ],
+)
+def test_a_part_counts_what_it_adds_to_the_days_before_it(
+    part: tuple[str, str], begun: str, billing_day: int, assume_30: list[int], strict: list[int]
+) -> None:
+    period = Period(*map(day, part))
+    for rule, expected in ((DaysInMonth.ASSUME_30, assume_30), (DaysInMonth.ASSUME_30_STRICT, strict)):
+        share = months_covered(period, billing_day=billing_day, days_in_month=rule, begun=day(begun))
+        assert share_text(share) == str(expected).replace(" ", "")
+    actual = months_covered(period, billing_day=billing_day, begun=day(begun))
+    assert actual == months_covered(period, billing_day=billing_day)
+
+
+@given(
+    st.dates(date(2019, 1, 1), date(2033, 1, 1)),
+    st.lists(st.integers(1, 200), min_size=2, max_size=6),
+    st.integers(1, 31),
+    st.sampled_from([1, 3, 12]),
+    st.sampled_from(DaysInMonth),
+    st.sampled_from(ProrationUnit),
+)
+@settings(max_examples=300, deadline=None)
+def test_parts_of_one_period_add_up_however_it_is_cut(
+    start: date, lengths: list[int], billing_day: int, months: int, rule: DaysInMonth, unit: ProrationUnit
+) -> None:
+    """Up to any day the parts cost what a period costs that ends there: at most the price of a full one, and ever more."""
+    cycle, rules = cycle_from(start, billing_day, months), Rules(days_in_month=rule, proration_unit=unit)
+    natural = natural_period(cycle, start)
+    edges = [start]
+    for length in lengths:
+        if edges[-1] < natural.end:
+            edges.append(min(edges[-1] + timedelta(days=length), natural.end))
+    total, before = Fraction(0), Fraction(0)
+    for part in map(Period, edges, edges[1:]):
+        added = portion_of(part, None, cycle, rules, begun=start)
+        total += Fraction(added.numerator, added.denominator)
+        alone = portion_of(Period(start, part.end), None, cycle, rules)
+        full = start == natural.start and part.end == natural.end
+        assert total == (1 if full else Fraction(alone.numerator, alone.denominator))
+        assert before <= total <= 1
+        before = total
 
 
 def test_one_month_is_the_same_in_both_units() -> None:
