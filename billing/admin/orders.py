@@ -11,6 +11,7 @@ from accounts.admin import ChoosesAccounts
 from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
 from billing.models import Order, OrderAction, OrderStatus
+from billing.order_words import told
 from billing.views import orders as views
 
 ACTIONS_SHOWN = 50
@@ -35,10 +36,11 @@ class OrderAdmin(OperatorAdmin):
     empty_text = "No orders yet. An order creates the subscriptions of a customer."
 
     def object_context(self, request: HttpRequest, obj: Order, tab: str) -> dict[str, Any]:
-        """Return the actions with the subscriptions they made."""
+        """Return the actions, what each changed in words, and the subscriptions they are about."""
+        actions = obj.actions.select_related("subscription").order_by("position")[:ACTIONS_SHOWN]
         return {
             "order": obj,
-            "actions": obj.actions.select_related("subscription").order_by("position")[:ACTIONS_SHOWN],
+            "actions": told(actions, obj.account.currency),
             "action_count": obj.actions.count(),
             # A completed run waits for a person; a completed order is done.
             "tone": "green" if obj.status == OrderStatus.COMPLETED else "",

@@ -83,14 +83,20 @@ def segment_lines(charge: Any, price: Decimal | None, tiers: Iterable[Any], curr
     """Return what a charge costs at one price or in tiers, one line a tier."""
     if price is None:
         return tier_lines(tiers, currency)
+    words = price_words(charge, price, currency)
     if charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
-        return [f"{number(price)}\N{NO-BREAK SPACE}% off"]
-    words = unit_price(price, currency)
-    if charge.charge_model in DISCOUNTS:
-        words = f"{words} off"
-    elif charge.charge_model in (ChargeModel.PER_UNIT, ChargeModel.OVERAGE):
+        return [words]
+    if charge.charge_model in (ChargeModel.PER_UNIT, ChargeModel.OVERAGE):
         words = f"{words} per {charge.unit or 'unit'}"
     return [" ".join(filter(None, [words, priced_for(charge)]))]
+
+
+def price_words(charge: Any, price: Decimal, currency: str) -> str:
+    """Return a price by itself: “$5.00”; “10 % off” or “$10.00 off” where the charge is a discount."""
+    model = None if charge is None else charge.charge_model
+    if model == ChargeModel.DISCOUNT_PERCENTAGE:
+        return f"{number(price)}\N{NO-BREAK SPACE}% off"
+    return f"{unit_price(price, currency)} off" if model in DISCOUNTS else unit_price(price, currency)
 
 
 def _period(charge: Any) -> str:
