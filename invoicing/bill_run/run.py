@@ -36,7 +36,7 @@ from invoicing.bill_run.streams import in_streams
 from invoicing.bill_run.verify import audit
 from invoicing.bill_run.write import DraftInvoice, Outcome, finish_chunk, write_drafts, write_outcomes
 from invoicing.delivery import queue_run
-from invoicing.models import AccountOutcome, BillRun, BillRunScope, BillRunStatus, ChunkState
+from invoicing.models import AccountOutcome, BillRun, BillRunChunk, BillRunScope, BillRunStatus, ChunkState
 from invoicing.posting import cancel_run, post_run
 
 log = structlog.get_logger(__name__)
@@ -313,6 +313,10 @@ def _billed_message(items: int, invoices: int) -> str:
 
 def finish(run_id: int) -> None:
     """Audit and complete the run if no chunk is left; does nothing while chunks are open or another worker finishes."""
+    # Whoever sees an open chunk must not even try: the one who closes it a moment later would find the lock taken, and
+    # nobody would finish the run.
+    if BillRunChunk.objects.filter(run=run_id, state=ChunkState.PENDING).exists():
+        return
     with finishing(run_id) as won:
         run = BillRun.objects.get(pk=run_id)
         if not won or run.status != BillRunStatus.PROCESSING or run.chunks.filter(state=ChunkState.PENDING).exists():

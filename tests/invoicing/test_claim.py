@@ -1,6 +1,8 @@
 """Claiming chunks: one worker at a time, nothing half written after a crash at any step, and nobody's help needed (I7)."""
 
+import threading
 import time
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ from billing.core.pricing import price
 from billing.queries import current_rules
 from invoicing.bill_run import run as engine
 from invoicing.bill_run.claim import CHUNK_LOCK, claimed_chunk, finishing, halve
+from invoicing.bill_run.load import load_accounts
 from invoicing.bill_run.verify import audit
 from invoicing.bill_run.write import write_outcomes
 from invoicing.models import BillRun, BillRunStatus, ChunkState, Invoice
@@ -220,6 +223,39 @@ class TestTwoWorkers:
         run.refresh_from_db()
         assert run.status == BillRunStatus.COMPLETED
         assert audits == [run.pk]
+
+    def test_the_last_chunk_finishes_the_run_although_another_worker_just_looked_whether_it_could(
+        self, six_accounts, monkeypatch, settings
+    ):
+        """Two workers meet at the end: the one looks, sees a chunk open and leaves, while the other closes that chunk."""
+        settings.BILL_RUN_STREAMS = 1
+        run, begun, looked = _run(), threading.Event(), threading.Event()
+
+        def load_last(*args, **kwargs):
+            if threading.get_ident() != mine:
+                begun.set()
+                assert looked.wait(timeout=20)
+            return load_accounts(*args, **kwargs)
+
+        @contextmanager
+        def leaving_slowly(run_id):
+            with finishing(run_id) as won:
+                yield won
+                if threading.get_ident() == mine:
+                    looked.set()
+                    other.join(timeout=20)
+
+        monkeypatch.setattr(engine, "load_accounts", load_last)
+        monkeypatch.setattr(engine, "finishing", leaving_slowly)
+        other = threading.Thread(target=lambda: in_threads(1, lambda _: engine.advance(run.pk, seconds=60)))
+        mine = threading.get_ident()
+        other.start()
+        assert begun.wait(timeout=20)
+        assert engine.advance(run.pk, seconds=60) is False
+        looked.set()
+        other.join(timeout=20)
+        run.refresh_from_db()
+        assert (run.status, outcomes(run)) == (BillRunStatus.COMPLETED, {"Billed": 6})
 
     def test_a_worker_waits_for_the_accounts_that_another_run_holds_and_then_sees_its_lines(self, six_accounts):
         """Lock first, compute in a later statement (F-0.4): what was due before the wait is not due after it."""
