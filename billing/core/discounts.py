@@ -8,7 +8,7 @@ itself, are not discounted.
 
 What a discount takes off a line is one line, which `reduces` the other and is rounded once. A billed item whose days
 are credited keeps what the discount would take off the rest of it; the difference is given back, so that item, credits
-and discounts never drift a cent. The same holds for days on which a percentage has ended or changed since; a fixed
+and discounts never drift a cent. The same holds for days from which on a percentage has ended or changed since; a fixed
 amount stays, in proportion to the item. Arithmetic and derivations are in discount_working.py.
 """
 
@@ -137,8 +137,8 @@ def discount_lines(
 ) -> list[Line]:
     """Return the lines by which `discounts` reduce `lines`, and give back what credited or changed items no longer earn.
 
-    `billed` holds the discounted items that lines of kind CREDIT name, and those within whose days a percentage ends or
-    changes by the target date; `discounts` must hold every discount they name (`KeyError`), ended ones too. The order
+    `billed` holds the discounted items that lines of kind CREDIT name, and those of whose days some come after the end or
+    change of a percentage, by the target date; `discounts` must hold every discount they name (`KeyError`), ended ones too. The order
     in which the arguments come plays no part. Where an item has not been credited but its discount has changed, the
     line reduces the item itself, and `credits_item` is the item's id. Raises `DiscountFlawError` when a percentage is
     missing or not within 0 and 100.
@@ -297,7 +297,7 @@ def _given_back(
     given = sorted(item.given, key=lambda each: by_id[each.discount_id][0])
     reduced = sorted(credited, key=lambda line: line.period, reverse=True)
     if not reduced:
-        if not any(_changes_within(item.period, by_id[each.discount_id][1], target_date) for each in given):
+        if not any(_changes_before_end_of(item.period, by_id[each.discount_id][1], target_date) for each in given):
             return
         reduced = [_item_line(item)]
     amount, end = item.amount, item.period.end
@@ -327,12 +327,15 @@ def _given_back(
             yield place, _line(discount, line, back, _working_back(discount, each, kept, kept_days, released), currency)
 
 
-def _changes_within(period: Period, discount: Discount, target_date: date) -> bool:
-    """Return whether a percentage ends or changes within the days, by the target date."""
+def _changes_before_end_of(period: Period, discount: Discount, target_date: date) -> bool:
+    """Return whether a percentage ends or changes before the last of the days is over, by the target date.
+
+    It may have changed before their first day: when what had been billed for months is changed from an earlier day on.
+    """
     if discount.model is not ChargeModel.DISCOUNT_PERCENTAGE:
         return False
     ends = (segment.end for segment in discount.segments if segment.end is not None)
-    return any(period.start <= end < period.end and end <= target_date for end in ends)
+    return any(end < period.end and end <= target_date for end in ends)
 
 
 def _item_line(item: DiscountedItem) -> Line:

@@ -166,7 +166,7 @@ class TestCredits:
 
 
 class TestChanges:
-    """A percentage that ends or changes within billed days is billed anew for them, once, by the target date."""
+    """A percentage that ends or changes before billed days are over is billed anew for them, once, by the target date."""
 
     REMOVED = percentage("10", "C-00000001", segment("2020-01-01", "2026-01-15", price="10"))
 
@@ -196,11 +196,16 @@ class TestChanges:
         (more,) = discounted([], raised, billed=[billed(line("100"), before)])
         assert str(more.amount) == "-5.48"
 
-    @pytest.mark.parametrize(("end", "count"), [("2026-01-01", 1), ("2026-02-01", 0), ("2025-12-31", 0)])
-    def test_only_where_the_change_lies_within_the_days(self, before: list[Line], end: str, count: int) -> None:
+    @pytest.mark.parametrize(
+        ("end", "amounts"),
+        [("2025-12-31", ["10.00"]), ("2026-01-01", ["10.00"]), ("2026-01-31", ["0.32"]), ("2026-02-01", [])],
+    )
+    def test_wherever_it_lies_before_the_end_of_the_days(
+        self, before: list[Line], end: str, amounts: list[str]
+    ) -> None:
         ended = percentage("10", "C-00000001", segment("2020-01-01", end, price="10"))
         found = discounted([], ended, billed=[billed(line("100"), before)], target_date="2026-03-01")
-        assert len(found) == count
+        assert [str(each.amount) for each in found] == amounts
 
     def test_a_fixed_amount_stays(self) -> None:
         before = discounted([line("100")], fixed(budget("25")))
