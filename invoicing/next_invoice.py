@@ -1,5 +1,6 @@
 """What an account will be billed next, and when: the run's own steps with target dates that reach further and further."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
@@ -38,23 +39,39 @@ def next_invoice(account_id: int, *, today: date) -> NextInvoice:
             break
         account, _, charges, discounts = loaded[0]
         lines, problems = price(account, charges, rules=rules, target_date=target)
-        lines, problems = (
-            discounted(account, charges, lines, discounts, rules=rules, target_date=target)
-            if lines
-            else (lines, problems)
-        )
+        if not problems:
+            lines, problems = discounted(account, charges, lines, discounts, rules=rules, target_date=target)
         if problems:
             return NextInvoice(today, [], Decimal(0), account.currency.code, problems[0].message)
         if lines:
-            timing = {charge.charge_id: charge for charge in charges}
-            due = [(max(_due_on(line, timing[line.charge_id]), today), line) for line in lines]
-            first = min(day for day, _ in due)
-            found = [line for day, line in due if day == first]
+            due = _due_days(lines, charges, today)
+            first = min(due)
+            found = [line for day, line in zip(due, lines, strict=True) if day == first]
             return NextInvoice(first, found, sum((line.amount for line in found), Decimal(0)), account.currency.code)
     return NextInvoice(None, [], Decimal(0), "")
 
 
+def _due_days(lines: Sequence[Line], charges: Sequence[Charge], today: date) -> list[date]:
+    """Return for each line the first target date, from today on, that bills it."""
+    by_id = {charge.charge_id: charge for charge in charges}
+    days = {(line.charge_id, line.period, line.kind): _due_on(line, by_id[line.charge_id]) for line in lines}
+    found = []
+    for line in lines:
+        day = days[line.charge_id, line.period, line.kind]
+        if line.reduces is not None:
+            # A discount comes with the line that it reduces; what is billed already is changed on the day of the change.
+            day = days[line.reduces] if line.credits_item is None else _changes_on(line, by_id[line.charge_id], today)
+        found.append(max(day, today))
+    return found
+
+
 def _due_on(line: Line, charge: Charge) -> date:
-    """Return the first target date that bills the line."""
+    """Return the first target date that bills a line that reduces no other."""
     arrears = line.kind is LineKind.RECURRING and charge.terms.billing_timing is BillingTiming.IN_ARREARS
     return line.period.end if arrears else line.period.start
+
+
+def _changes_on(line: Line, discount: Charge, today: date) -> date:
+    """Return the first day from today on on which the discount changes for the days of the line, else today."""
+    ends = (segment.end for segment in discount.segments if segment.end is not None)
+    return min((end for end in ends if today <= end < line.period.end), default=today)

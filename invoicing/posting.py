@@ -167,8 +167,9 @@ def close_run(run_id: int) -> None:
             runs.update(status=BillRunStatus.CANCELED)
 
 
-# Days are released from their end only: what bills later days, or credits these, has to go first. A credit's own days are
-# billed again when it goes, so nobody else may have billed them meanwhile, or have credited the days before them.
+# Days are released from their end only: what bills later days, or credits or reduces these, has to go first. A credit's own
+# days are billed again when it goes, so nobody else may have billed them meanwhile. What several invoices have credited or
+# taken off one and the same item is taken back in the opposite order.
 _LATER_BILLING = """
 SELECT DISTINCT coalesce(v.number, v.reference) FROM (
     SELECT later.item_id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
@@ -183,6 +184,13 @@ SELECT DISTINCT coalesce(v.number, v.reference) FROM (
     UNION ALL
     SELECT k.id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id AND i.kind = 'Credit'
     JOIN invoicing_invoiceitem k ON k.credits_id = i.credits_id AND lower(k.period) < lower(i.period) WHERE {mine}
+    UNION ALL
+    SELECT d.id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id AND i.kind = 'Discount'
+    JOIN invoicing_invoiceitem r ON r.id = i.reduces_id CROSS JOIN LATERAL (
+        SELECT coalesce(r.credits_id, r.id) AS id
+        UNION ALL SELECT k.id FROM invoicing_invoiceitem k WHERE k.credits_id = coalesce(r.credits_id, r.id)
+    ) about
+    JOIN invoicing_invoiceitem d ON d.reduces_id = about.id AND d.charge_id = i.charge_id AND d.id > i.id WHERE {mine}
 ) found JOIN invoicing_invoiceitem li ON li.id = found.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
 WHERE v.status <> 'Canceled' AND NOT {theirs} ORDER BY 1 LIMIT 3
 """
@@ -248,7 +256,7 @@ def _refuse_if_billed_later(query: str, **values: Any) -> None:
         later = [row[0] for row in cursor.fetchall()]
     if later:
         raise CancelError(
-            f"Later days of the same charges are billed or credited by {', '.join(later)}. Cancel those drafts first; posted invoices need an adjustment instead."
+            f"Later days of the same charges are billed or credited by {', '.join(later)}, or their discounts changed. Cancel those drafts first; posted invoices need an adjustment instead."
         )
 
 

@@ -70,7 +70,7 @@ def price(
                 problems.append(problem)
     # An account that owes nothing is not asked for what only an invoice needs.
     if lines or problems:
-        problems += _invoice_problems(account)
+        problems += invoice_problems(account)
     return Pricing([], problems) if problems else Pricing(lines, problems)
 
 
@@ -119,7 +119,7 @@ def _problem(account: Account, charge: Charge, flaw: Exception) -> Problem:
     return Problem("too_many_digits", charge.number, message, "Shorten its price or quantity.")
 
 
-def _invoice_problems(account: Account) -> list[Problem]:
+def invoice_problems(account: Account) -> list[Problem]:
     """Return what the account lacks for any invoice at all."""
     lacks = []
     if account.bill_to_id is None:

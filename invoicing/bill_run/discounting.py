@@ -1,9 +1,9 @@
-"""Discounts of a chunk: what they are and what they have taken off so far, and the lines by which they reduce new ones."""
+"""Applying discounts to an account: the lines by which they reduce new ones, and change what billed items were reduced by."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
 
 from billing.core.discounts import (
     Budget,
@@ -14,100 +14,64 @@ from billing.core.discounts import (
     discount_lines,
     given_of,
 )
-from billing.core.pricing import price
+from billing.core.pricing import invoice_problems, price
 from billing.core.types import (
     Account,
     BillingTiming,
     Charge,
     ChargeModel,
     ChargeType,
-    DiscountLevel,
     Line,
-    LineKind,
     PartialMonths,
     Pricing,
     RecurringStyle,
     Rules,
 )
+from invoicing.bill_run.discount_loading import BilledItem, Discounts
 
-MODELS = (ChargeModel.DISCOUNT_FIXED, ChargeModel.DISCOUNT_PERCENTAGE)
 _MANY_PERIODS = 10_000  # a budget may have begun long ago; unlike a bill, old ones cost nobody anything
-
-_TERMS = """
-SELECT id, discount_level, discount_applies_to, discount_stacked FROM billing_rateplancharge WHERE id = ANY(%s)
-"""
-# What a discount takes off a credit belongs to the item that is credited.
-_TAKEN = """
-SELECT d.charge_id, coalesce(r.credits_id, r.id), coalesce(i.amount, r.amount), d.derivation
-FROM invoicing_invoiceitem d JOIN invoicing_invoice w ON w.id = d.invoice_id AND w.status <> 'Canceled'
-JOIN invoicing_invoiceitem r ON r.id = d.reduces_id LEFT JOIN invoicing_invoiceitem i ON i.id = r.credits_id
-WHERE d.charge_id = ANY(%s) AND d.kind = 'Discount' ORDER BY d.id
-"""
-
-
-class DiscountTerms(NamedTuple):
-    """Which lines a discount reduces, and what of."""
-
-    level: DiscountLevel
-    applies_to: frozenset[ChargeType]
-    stacked: bool
-
-
-class Taken(NamedTuple):
-    """One line of a discount that stands: the item it is about, with the amount that was written, and how it came about."""
-
-    item_id: int
-    item_amount: Decimal
-    derivation: Mapping[str, Any]
-
-
-class Discounts(NamedTuple):
-    """The discounts of a chunk's accounts, by charge."""
-
-    terms: dict[int, DiscountTerms]
-    taken: dict[int, list[Taken]]
-
-
-def load_discounts(cursor: Any, charge_ids: Iterable[int]) -> Discounts:
-    """Return the terms of discount charges and what their lines have taken off; two queries, none without discounts."""
-    wanted = list(charge_ids)
-    if not wanted:
-        return Discounts({}, {})
-    cursor.execute(_TERMS, [wanted])
-    terms = {
-        charge_id: DiscountTerms(DiscountLevel(level), frozenset(map(ChargeType, types)), stacked)
-        for charge_id, level, types, stacked in cursor.fetchall()
-    }
-    cursor.execute(_TAKEN, [wanted])
-    taken: dict[int, list[Taken]] = {}
-    for charge_id, *values in cursor.fetchall():
-        taken.setdefault(charge_id, []).append(Taken(*values))
-    return Discounts(terms, taken)
 
 
 def discounted(
-    account: Account, charges: Sequence[Charge], lines: list[Line], known: Discounts, *, rules: Rules, target_date: date
+    account: Account,
+    charges: Sequence[Charge],
+    lines: list[Line],
+    known: Discounts,
+    *,
+    rules: Rules,
+    target_date: date,
+    excluded: AbstractSet[ChargeType] = frozenset(),
 ) -> Pricing:
-    """Return the account's lines with those by which its discounts reduce them, or why they cannot be applied."""
+    """Return the account's lines with those by which its discounts reduce them, or why they cannot be applied.
+
+    Without any new line there may be lines that change what billed items are reduced by; items whose charges are of an
+    `excluded` type wait.
+    """
     found = [charge for charge in charges if charge.charge_id in known.terms]
-    if not found or not lines:
+    items = [
+        _discounted_item(item, known, account)
+        for item in known.items.get(account.account_id, ())
+        if item.item_id in known.taken and ChargeType(item.kind.value) not in excluded
+    ]
+    if not found or not (lines or items):
         return Pricing(lines, [])
-    until = max(line.period.end for line in lines)
+    until = max((line.period.end for line in lines), default=None)
     try:
         discounts = [_discount(account, charge, known, rules, until) for charge in found]
-        items = _credited_items(account, charges, lines, known)
         reductions = discount_lines(lines, discounts, currency=account.currency, target_date=target_date, billed=items)
     except DiscountFlawError as flaw:
         return Pricing([], [flaw.problem])
-    return Pricing(lines + reductions, [])
+    # Whoever priced the lines has made sure that the account can have an invoice at all.
+    problems = [] if lines or not reductions else invoice_problems(account)
+    return Pricing([], problems) if problems else Pricing(lines + reductions, [])
 
 
-def _discount(account: Account, charge: Charge, known: Discounts, rules: Rules, until: date) -> Discount:
+def _discount(account: Account, charge: Charge, known: Discounts, rules: Rules, until: date | None) -> Discount:
     terms = known.terms[charge.charge_id]
     budgets: tuple[Budget, ...] = ()
-    if charge.terms.charge_model is ChargeModel.DISCOUNT_FIXED:
-        derivations = [taken.derivation for taken in known.taken.get(charge.charge_id, ())]
-        budgets = _budgets(account, charge, budget_use(derivations, account.currency), rules, until)
+    if charge.terms.charge_model is ChargeModel.DISCOUNT_FIXED and until is not None:
+        used = budget_use(known.lines.get(charge.charge_id, ()), account.currency)
+        budgets = _budgets(account, charge, used, rules, until)
     return Discount(
         charge.charge_id,
         charge.number,
@@ -154,40 +118,21 @@ def _budgets(
     )
 
 
-def _credited_items(
-    account: Account, charges: Sequence[Charge], lines: Sequence[Line], known: Discounts
-) -> list[DiscountedItem]:
-    """Return the credited items that discounts have reduced, with what each discount has taken off."""
-    credited = {line.credits_item for line in lines if line.kind is LineKind.CREDIT}
-    by_item: dict[int, dict[int, list[Taken]]] = {}
-    for charge in charges:
-        for taken in known.taken.get(charge.charge_id, ()):
-            if taken.item_id in credited:
-                by_item.setdefault(taken.item_id, {}).setdefault(charge.charge_id, []).append(taken)
-    items = []
-    for charge in charges:
-        for billed in charge.billed:
-            of_discounts = by_item.get(billed.item_id)
-            if of_discounts is None:
-                continue
-            given = tuple(
-                given_of(discount_id, [each.derivation for each in found], account.currency)
-                for discount_id, found in of_discounts.items()
-            )
-            first = next(iter(of_discounts.values()))[0].item_amount
-            items.append(
-                DiscountedItem(
-                    billed.item_id,
-                    charge.charge_id,
-                    charge.number,
-                    charge.name,
-                    charge.subscription_id,
-                    charge.rate_plan_id,
-                    charge.invoice_separately,
-                    first,
-                    billed.period,
-                    billed.amount,
-                    given,
-                )
-            )
-    return items
+def _discounted_item(item: BilledItem, known: Discounts, account: Account) -> DiscountedItem:
+    """Return a billed item with what each discount has taken off it."""
+    return DiscountedItem(
+        item.item_id,
+        item.charge_id,
+        item.charge_number,
+        item.charge_name,
+        item.subscription_id,
+        item.rate_plan_id,
+        item.invoice_separately,
+        item.first,
+        item.period,
+        item.amount,
+        tuple(
+            given_of(discount_id, derivations, account.currency)
+            for discount_id, derivations in known.taken[item.item_id].items()
+        ),
+    )

@@ -32,9 +32,8 @@ from billing.core.types import (
     Tier,
 )
 from billing.core.types import Term as SubscriptionTerm
-from invoicing.bill_run.discounting import MODELS as DISCOUNT_MODELS
-from invoicing.bill_run.discounting import Discounts, load_discounts
-from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, DUE, TO_CREDIT
+from invoicing.bill_run.discount_loading import Discounts, load_discounts
+from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, TO_CREDIT, TO_LOAD
 
 # Which of these a chunk is about: its own accounts, or (for a preview) accounts given by id.
 CHUNK_ACCOUNTS = "SELECT account_id FROM invoicing_billrunaccount WHERE chunk_id = %(scope)s AND outcome = 'Pending'"
@@ -60,10 +59,10 @@ SELECT s.invoice_owner_id, c.id, c.number, c.name, s.id, s.contract_effective, s
                  c.price_base_months, c.billing_day, c.billing_period),
        c.rate_plan_id, s.term_end, s.auto_renew, {TO_CREDIT}, g.id, g.number, g.effective_start, g.effective_end, g.quantity, g.price
 FROM billing_subscription s
-JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
+JOIN billing_rateplancharge c ON c.subscription_id = s.id
 LEFT JOIN billing_chargesegment g ON g.charge_id = c.id
 {BILLED_THROUGH}
-WHERE s.invoice_owner_id IN ({{accounts}}) AND {BEGUN} AND {DUE}
+WHERE s.invoice_owner_id IN ({{accounts}}) AND {BEGUN} AND {TO_LOAD}
 ORDER BY s.invoice_owner_id, s.id, c.id, g.number
 """
 
@@ -132,10 +131,8 @@ def load_accounts(scope: int | list[int], *, target_date: date, rules: Rules) ->
             _load_terms(cursor, {row[_SUBSCRIPTION_ID] for row in segment_rows if _follows_terms(row[_TERMS])}),
             _load_billed(cursor, {row[_CHARGE_ID] for row in segment_rows if row[_TO_CREDIT]}),
         )
-        discounts = load_discounts(
-            cursor, {row[_CHARGE_ID] for row in segment_rows if _terms(row[_TERMS]).charge_model in DISCOUNT_MODELS}
-        )
-    charges = {account_id: list(_charges(rows, more)) for account_id, rows in groupby(segment_rows, _account_of)}
+        charges = {account_id: list(_charges(rows, more)) for account_id, rows in groupby(segment_rows, _account_of)}
+        discounts = load_discounts(cursor, charges.values(), target_date=target_date)
     return [
         LoadedAccount(
             Account(row[0], row[1], _currency(row[2]), *row[3:8]),

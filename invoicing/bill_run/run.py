@@ -263,9 +263,15 @@ def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> tuple[list[Draf
         lines, problems = price(
             account, charges, rules=terms.rules, target_date=terms.target_date, excluded=terms.excluded
         )
-        if discounts.terms and lines:
+        if discounts.terms and not problems:
             lines, problems = discounted(
-                account, charges, lines, discounts, rules=terms.rules, target_date=terms.target_date
+                account,
+                charges,
+                lines,
+                discounts,
+                rules=terms.rules,
+                target_date=terms.target_date,
+                excluded=terms.excluded,
             )
         if problems:
             outcomes.append(_failed(account.account_id, problems))
@@ -282,7 +288,7 @@ def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> tuple[list[Draf
                 )
             )
         else:
-            assert term is not None  # pricing refuses an account without a payment term
+            assert term is not None  # an account without a payment term has problems
             made = [DraftInvoice(draft, term) for draft in group(account, lines)]
             drafts += made
             outcomes.append(

@@ -7,7 +7,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import Account, AccountStatus
-from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, DUE
+from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, ON_WORK_LIST
 from invoicing.models import BillRun, BillRunScope
 
 _MAYBE_DUE = f"""
@@ -15,7 +15,7 @@ EXISTS (
     SELECT 1 FROM billing_subscription s
     JOIN billing_rateplancharge c ON c.subscription_id = s.id AND c.trigger_date <= %(target)s
     {BILLED_THROUGH}
-    WHERE s.invoice_owner_id = a.id AND {BEGUN} AND c.charge_type <> ALL(%(excluded)s) AND {DUE}
+    WHERE s.invoice_owner_id = a.id AND {BEGUN} AND {ON_WORK_LIST}
 )
 """
 

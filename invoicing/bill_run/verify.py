@@ -67,6 +67,21 @@ CHECKS: tuple[Check, ...] = (
              AND (i.charge_id <> k.charge_id OR NOT k.period <@ i.period OR abs(given) > abs(i.amount) OR given * i.amount > 0)""",
     ),
     Check(
+        "i4_discount_beyond_line",
+        _OF_RUN,
+        """SELECT 'item ' || i.id FROM (
+               SELECT DISTINCT coalesce(r.credits_id, r.id) AS id FROM invoicing_invoice v
+               JOIN invoicing_invoiceitem d ON d.invoice_id = v.id AND d.kind = 'Discount' JOIN invoicing_invoiceitem r ON r.id = d.reduces_id
+               WHERE {scope} AND v.status IN ('Draft', 'Posted')
+           ) reduced JOIN invoicing_invoiceitem i ON i.id = reduced.id CROSS JOIN LATERAL (
+               SELECT coalesce(sum(k.amount), 0) AS credited FROM invoicing_invoiceitem k JOIN invoicing_invoice w ON w.id = k.invoice_id
+               WHERE k.credits_id = i.id AND w.status <> 'Canceled'
+           ) c CROSS JOIN LATERAL (
+               SELECT sum(x.amount) AS taken FROM invoicing_invoiceitem x JOIN invoicing_invoice w ON w.id = x.invoice_id AND w.status <> 'Canceled'
+               WHERE x.kind = 'Discount' AND x.reduces_id IN (SELECT i.id UNION ALL SELECT k.id FROM invoicing_invoiceitem k WHERE k.credits_id = i.id)
+           ) t WHERE taken > 0 OR taken < -(i.amount + credited)""",
+    ),
+    Check(
         "i1_coverage_without_item",
         _OF_CHARGES.format(column="c.charge_id"),
         """SELECT 'coverage ' || c.id FROM invoicing_coverage c LEFT JOIN invoicing_invoiceitem i ON i.id = c.item_id

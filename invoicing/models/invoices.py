@@ -5,7 +5,8 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateRangeField, RangeOperators
 from django.db import models
 from django.db.models import F, Func, Q
-from django.db.models.functions import Now
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Now
 from django.urls import reverse
 
 from accounts.guards import untruncatable
@@ -14,7 +15,7 @@ from billing.core.types import LineKind
 from billing.fields import NumericField, within_limits
 from billing.models import RatePlanCharge, Subscription
 from billing.models.terms import choices_of
-from invoicing.models import coverage_guards, guards
+from invoicing.models import coverage_guards, discount_guards, guards
 from invoicing.models.bill_runs import BillRun
 
 
@@ -159,6 +160,7 @@ class Invoice(models.Model):
             guards.posting_trigger(),
             guards.totals_trigger(),
             coverage_guards.cancellation_trigger(),
+            discount_guards.cancellation_trigger(),
             guards.invoice_frozen_trigger(),
             guards.invoice_kept_trigger(),
             untruncatable("i3_invoice_no_truncate"),
@@ -212,11 +214,24 @@ class InvoiceItem(models.Model):
         indexes = [
             models.Index(fields=["credits"], name="item_credits", condition=Q(credits__isnull=False)),
             models.Index(fields=["reduces"], name="item_reduces", condition=Q(reduces__isnull=False)),
+            # Of years of a discount's lines the few that a change of it concerns: by the segment they begin with, then
+            # by the end of their days.
+            models.Index(
+                F("charge"),
+                Cast(KeyTextTransform("s", "derivation"), models.IntegerField()),
+                Func(F("period"), function="upper"),
+                name="item_discounts",
+                condition=Q(kind="Discount"),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
                 name="i1_credit_names_its_item",
                 condition=Q(kind="Credit", credits__isnull=False) | (~Q(kind="Credit") & Q(credits__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="i4_discount_names_its_line",
+                condition=Q(kind="Discount", reduces__isnull=False) | (~Q(kind="Discount") & Q(reduces__isnull=True)),
             ),
             models.CheckConstraint(name="i4_item_amounts", condition=within_limits("quantity", "unit_price", "amount")),
             models.CheckConstraint(name="i1_item_period_finite", condition=guards.finite_period()),
@@ -225,6 +240,7 @@ class InvoiceItem(models.Model):
         triggers = [
             *guards.item_frozen_triggers(),
             coverage_guards.credit_trigger(),
+            discount_guards.discount_trigger(),
             untruncatable("i3_item_no_truncate"),
         ]
 

@@ -52,6 +52,22 @@ def _credit(item: int, period: str, *, amount: str = "-1") -> str:
     )
 
 
+def discount(item: int, amount: str, *, invoice: int = 1004, row: int = 1902) -> str:
+    return (
+        "INSERT INTO invoicing_invoiceitem (id, invoice_id, charge_id, kind, description, period, amount, reduces_id, derivation)"
+        f" VALUES ({row}, {invoice}, 1003, 'Discount', 'Forged', '[2026-02-01,2026-03-01)', {amount}, {item}, '{{}}');"
+    )
+
+
+def cancel(invoice: int, *items: int) -> str:
+    """Return the SQL that cancels a draft and gives back what its lines cover."""
+    covered = ", ".join(map(str, items)) or "NULL"
+    return (
+        f"UPDATE invoicing_invoice SET status = 'Canceled', canceled_at = now() WHERE id = {invoice};"
+        f" DELETE FROM invoicing_coverage WHERE item_id IN ({covered});"
+    )
+
+
 def _shorten(item: int, end: str) -> str:
     return f"UPDATE invoicing_coverage SET period = daterange(lower(period), '{end}') WHERE item_id = {item};"
 
@@ -235,6 +251,28 @@ SUMS_AND_NUMBERS = [
     Attack("sequence_purpose_known", _set(SEQUENCE, "purpose = 'Gifts'")),
 ]  # fmt: skip
 
+DISCOUNTS = [
+    Attack("i4_discount_names_its_line", _item(1002, kind="Discount"), backed_by=("i4_discount_within_line",)),
+    Attack("i4_discount_names_its_line", _set(ITEM, "reduces_id = 1002", 1004), label="a charge that reduces"),
+    Attack("i4_discount_within_line", discount(1002, "-100.01"), label="more than the line"),
+    Attack("i4_discount_within_line", discount(1002, "-60") + discount(1002, "-60", row=1903), label="more than the line together"),
+    Attack("i4_discount_within_line", discount(1002, "0.01"), label="giving back what was not taken off"),
+    Attack(
+        "i4_discount_within_line",
+        _deferred(_credit(1002, "[2026-02-15,2026-03-01)", amount="-50"), _shorten(1002, "2026-02-15"), discount(1901, "-60")),
+        label="more than credits leave",
+    ),
+    Attack("i4_discount_within_line", discount(1002, "-10") + discount(1902, "-1", row=1903), label="of a discount"),
+    Attack("i4_discount_within_line", discount(1003, "-1"), label="of a canceled line"),
+    Attack("i4_discount_within_line", _set(INVOICE, "account_id = 1002", 1004) + ";" + discount(1002, "-1"), label="of another account"),
+    Attack("i4_discount_taken_back", discount(1002, "-10") + cancel(1002, 1002, 1004), label="of a line that another invoice reduces"),
+    Attack(
+        "i4_discount_taken_back",
+        discount(1001, "-10", invoice=1002) + discount(1001, "3", row=1903) + cancel(1002, 1002, 1004),
+        label="before a later change",
+    ),
+]  # fmt: skip
+
 LEGAL_STATES = [
     Attack("i11_invoice_starts_open", _invoice("Posted", "'W0099'"), label="posted at once"),
     Attack("i11_invoice_starts_open", _invoice("Canceled"), label="canceled at once"),
@@ -341,6 +379,7 @@ ATTACKS = [
     *DAYS_BILLED_ONCE,
     *POSTED_IS_FROZEN,
     *SUMS_AND_NUMBERS,
+    *DISCOUNTS,
     *LEGAL_STATES,
     *RUNS,
     *DOCUMENTS_AND_MAIL,

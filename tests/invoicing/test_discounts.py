@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.core.types import ChargeModel, ChargeType, DiscountLevel
+from billing.core.types import BillingTiming, ChargeModel, ChargeType, DiscountLevel
 from billing.models import RatePlanCharge
 from invoicing.bill_run.verify import audit
 from invoicing.explanation import explain
@@ -105,6 +105,15 @@ def test_the_next_invoice_foretells_the_discount():
     fee = sold(percent("Ten", "10"))
     bill("2026-01-01")
     assert next_invoice(fee.subscription.account_id, today=day("2026-01-15")).total == Decimal("90.00")
+
+
+def test_the_next_invoice_foretells_the_discount_together_with_what_it_reduces():
+    fee = make.plan(
+        "Fee", make.monthly("Fee", price="100", billing_timing=BillingTiming.IN_ARREARS), percent("Ten", "10")
+    )
+    subscription = make.subscribe(make.acme(), fee, "2026-01-01")
+    found = next_invoice(subscription.account_id, today=day("2026-01-15"))
+    assert (found.day, found.total) == (day("2026-02-01"), Decimal("90.00"))
 
 
 def test_an_impossible_percentage_parks_the_account():

@@ -26,6 +26,7 @@ PLANTED = {
     "i1_item_without_coverage": "DELETE FROM invoicing_coverage WHERE period @> '2026-02-01'::date AND kind = 'Period'",
     "i1_coverage_without_item": "UPDATE invoicing_invoice SET status = 'Canceled' WHERE id = {draft}",
     "i1_credit_beyond_item": "INSERT INTO invoicing_invoiceitem (invoice_id, charge_id, kind, description, period, amount, credits_id, derivation) SELECT {draft}, i.charge_id, 'Credit', 'x', i.period, -i.amount - 1, i.id, '{{}}' FROM invoicing_invoiceitem i WHERE i.invoice_id = {posted} LIMIT 1",
+    "i4_discount_beyond_line": "INSERT INTO invoicing_invoiceitem (invoice_id, charge_id, kind, description, period, amount, reduces_id, derivation) SELECT {draft}, i.charge_id, 'Discount', 'x', i.period, 1, i.id, '{{}}' FROM invoicing_invoiceitem i WHERE i.invoice_id = {posted} LIMIT 1",
     "i4_sum": "UPDATE invoicing_invoice SET net = net + 1, total = total + 1, balance = balance + 1 WHERE id = {posted}",
     "i4_digits": "UPDATE invoicing_invoiceitem SET amount = amount + 0.001 WHERE invoice_id = {posted}; UPDATE invoicing_invoice SET net = (SELECT sum(amount) FROM invoicing_invoiceitem WHERE invoice_id = {posted}), total = (SELECT sum(amount) FROM invoicing_invoiceitem WHERE invoice_id = {posted}) WHERE id = {posted}",
     "i4_currency": "UPDATE invoicing_invoice SET currency = 'CHF' WHERE id = {draft}",
@@ -42,6 +43,7 @@ ALSO = {
     "i1_overlap": {"i1_item_without_coverage"},
     "i2_hole": {"i1_item_without_coverage"},
     "i1_credit_beyond_item": {"i4_sum"},
+    "i4_discount_beyond_line": {"i4_sum"},
     "i4_sum": {"i4_invoiced_totals"},
     "i4_digits": {"i4_invoiced_totals"},
 }
