@@ -36,7 +36,7 @@ DESCRIPTION = "Renewed automatically"
 Scope = Collection[int] | QuerySet[Any] | None
 
 # A subscription that is suspended is not renewed: whether it goes on at all is told by its resumption.
-_RENEWABLE = [SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING_ACTIVATION, SubscriptionStatus.PENDING_ACCEPTANCE]
+RENEWABLE = [SubscriptionStatus.ACTIVE, SubscriptionStatus.PENDING_ACTIVATION, SubscriptionStatus.PENDING_ACCEPTANCE]
 
 
 class _Renewal(NamedTuple):
@@ -70,7 +70,7 @@ def renew_due(
 
 def _due(target_date: date, account_ids: Scope) -> QuerySet[Subscription]:
     found = Subscription.objects.filter(
-        auto_renew=True, term_type=TermType.TERMED, status__in=_RENEWABLE, term_end__lte=target_date
+        auto_renew=True, term_type=TermType.TERMED, status__in=RENEWABLE, term_end__lte=target_date
     )
     return found if account_ids is None else found.filter(invoice_owner__in=account_ids)
 

@@ -39,6 +39,9 @@ from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, TO_CREDIT, TO_LOAD
 CHUNK_ACCOUNTS = "SELECT account_id FROM invoicing_billrunaccount WHERE chunk_id = %(scope)s AND outcome = 'Pending'"
 GIVEN_ACCOUNTS = "SELECT unnest(%(scope)s::bigint[])"
 
+# What an account's discounts take off does not ask whose subscription they belong to.
+OF_SUBSCRIPTION = "c.trigger_date <= %(target)s AND (s.id = %(subscription)s OR c.discount_level = 'Account')"
+
 _LOCK_ACCOUNTS = "SELECT id FROM accounts_account WHERE id IN ({accounts}) ORDER BY id FOR NO KEY UPDATE"
 
 _ACCOUNTS = """
@@ -62,7 +65,7 @@ FROM billing_subscription s
 JOIN billing_rateplancharge c ON c.subscription_id = s.id
 LEFT JOIN billing_chargesegment g ON g.charge_id = c.id
 {BILLED_THROUGH}
-WHERE s.invoice_owner_id IN ({{accounts}}) AND {BEGUN} AND {TO_LOAD}
+WHERE s.invoice_owner_id IN ({{accounts}}) AND {BEGUN} AND {{wanted}}
 ORDER BY s.invoice_owner_id, s.id, c.id, g.number
 """
 
@@ -115,14 +118,26 @@ def lock_accounts(chunk_id: int) -> None:
         cursor.execute(_LOCK_ACCOUNTS.format(accounts=CHUNK_ACCOUNTS), {"scope": chunk_id})
 
 
-def load_accounts(scope: int | list[int], *, target_date: date, rules: Rules) -> list[LoadedAccount]:
-    """Return the accounts of a chunk (its id) or of a preview (account ids), in id order, with what may be due."""
+def load_accounts(
+    scope: int | list[int], *, target_date: date, rules: Rules, subscription_id: int | None = None
+) -> list[LoadedAccount]:
+    """Return the accounts of a chunk (its id) or of a preview (account ids), in id order, with what may be due.
+
+    With a `subscription_id` they come with all charges of that subscription, due or not, and with the discounts of the
+    account that may reduce them.
+    """
     accounts = CHUNK_ACCOUNTS if isinstance(scope, int) else GIVEN_ACCOUNTS
-    values = {"scope": scope, "target": target_date, "credit_one_time": rules.credit_one_time}
+    wanted = TO_LOAD if subscription_id is None else OF_SUBSCRIPTION
+    values = {
+        "scope": scope,
+        "target": target_date,
+        "credit_one_time": rules.credit_one_time,
+        "subscription": subscription_id,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_ACCOUNTS.format(accounts=accounts), values)
         account_rows = cursor.fetchall()
-        cursor.execute(_SEGMENTS.format(accounts=accounts), values)
+        cursor.execute(_SEGMENTS.format(accounts=accounts, wanted=wanted), values)
         segment_rows = cursor.fetchall()
         more = _Beside(
             _load_tiers(
