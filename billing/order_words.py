@@ -28,6 +28,9 @@ _FIELDS = {
     "invoice_separately": "Invoiced separately",
 }
 
+# These do the same to all charges, whose prices stay what they were.
+_OF_ALL = (OrderActionType.SUSPEND, OrderActionType.RESUME, OrderActionType.CANCEL_SUBSCRIPTION)
+
 Charges = Mapping[str, RatePlanCharge]
 
 
@@ -67,8 +70,11 @@ def _charge_numbers(action: OrderAction) -> list[str]:
 def _told(action: OrderAction, currency: str, charges: Charges) -> ToldAction:
     try:
         entries = action.details.get("charges", [])
-        lines = _facts(action)
-        lines += [_change(entry, currency, charges.get(entry["charge"])) for entry in entries[:CHANGES_SHOWN]]
+        shown, lines = entries[:CHANGES_SHOWN], _facts(action)
+        if action.kind in _OF_ALL and len(shown) > 1:
+            lines += _together(shown)
+        else:
+            lines += [_change(entry, currency, charges.get(entry["charge"])) for entry in shown]
         return ToldAction(action, lines, max(0, len(entries) - CHANGES_SHOWN))
     except (AttributeError, KeyError, TypeError, ValueError, DecimalException):
         # An administrator may have repaired the details; whatever they are, the page must open.
@@ -121,6 +127,23 @@ def _change(entry: dict[str, Any], currency: str, charge: RatePlanCharge | None)
         return f"{entry['name']}: will not begin ({_worth(before, currency, charge)})"
     verb = "suspended" if word == "Suspended" else "ends"
     return f"{entry['name']}: {verb} with {_worth(before, currency, charge)}, last day {_last_day(after['end'])}"
+
+
+def _together(entries: Iterable[dict[str, Any]]) -> Iterable[str]:
+    """Yield what became of charges that all share one fate, those with the same last day in one line."""
+    fates: dict[str, list[str]] = {}
+    for entry in entries:
+        after = entry["to"]
+        if entry["change"] == "Resumed":
+            fate = f"resumes{_until(after)}"
+        elif after["end"] == after["start"]:
+            fate = "will not begin"
+        else:
+            verb = "suspended" if entry["change"] == "Suspended" else "ends"
+            fate = f"{verb}, last day {_last_day(after['end'])}"
+        fates.setdefault(fate, []).append(entry["name"])
+    for fate, names in fates.items():
+        yield f"{', '.join(names)}: {fate}"
 
 
 def _differences(

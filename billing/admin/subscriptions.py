@@ -5,10 +5,11 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.contrib.admin import register
-from django.db.models import DateField, Func, OuterRef, Subquery
+from django.db.models import Count, Window
 from django.http import HttpRequest
 from django.urls import reverse
 
+from accounts.clock import business_today
 from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
 from billing.admin.orders import MadeByOrders
@@ -17,6 +18,8 @@ from billing.forms.segments import SegmentForm
 from billing.models import (
     ChargeSegment,
     ChargeSegmentTier,
+    OrderAction,
+    OrderActionType,
     RatePlan,
     RatePlanCharge,
     Subscription,
@@ -24,8 +27,12 @@ from billing.models import (
     SubscriptionTerm,
     TermType,
 )
+from billing.order_words import told
+from billing.subscription_figures import billed_through, figures_of
+from billing.subscription_timeline import drawing_of, segment_rows
 
 CHARGES_SHOWN = 25
+ACTIONS_SHOWN = 12
 
 
 @register(Subscription, site=site)
@@ -59,14 +66,24 @@ class SubscriptionAdmin(MadeByOrders):
         return found.filter(pk=object_id).first() if object_id.isdigit() else None
 
     def object_context(self, request: HttpRequest, obj: Subscription, tab: str) -> dict[str, Any]:
-        """Return the charges with their segments and the day each is billed through."""
+        """Return figures, time line, charges with their segments, and the orders that made all that."""
+        today = business_today()
         charges = _charges(obj)
+        terms = list(obj.terms.order_by("number"))
+        actions = list(obj.order_actions.select_related("order__created_by").order_by("-id")[: ACTIONS_SHOWN + 1])
+        paused_from = _paused_from(obj, actions)
+        for charge in charges:
+            charge.rows, charge.earlier_rows = segment_rows(charge, obj, paused_from=paused_from, today=today)
         return {
             "subscription": obj,
             "changes": _changes(obj),
             "charges": charges,
-            "charge_count": len(charges) if len(charges) < CHARGES_SHOWN else obj.charges.count(),
-            "orders": [action.order for action in obj.order_actions.select_related("order").order_by("id")[:5]],
+            "charge_count": charges[0].all_charges if charges else 0,
+            "term_last": obj.term_end and obj.term_end - timedelta(days=1),
+            "figures": figures_of(obj, charges, today=today),
+            "drawing": drawing_of(obj, charges, terms, paused_from=paused_from, today=today),
+            "actions": told(actions[:ACTIONS_SHOWN], obj.account.currency, charges),
+            "has_older_actions": len(actions) > ACTIONS_SHOWN,
         }
 
 
@@ -85,17 +102,27 @@ def _changes(subscription: Subscription) -> list[tuple[str, str]]:
     return [(FORMS[kind].title, f"{address}{kind}") for kind in kinds]
 
 
-def _charges(subscription: Subscription) -> list[RatePlanCharge]:
-    """Return the first charges, each with the end of what is billed and the last day of it."""
-    end = Func("coverage__period", function="upper", output_field=DateField())
-    billed = RatePlanCharge.objects.filter(pk=OuterRef("pk")).order_by().annotate(day=end)
-    latest = Subquery(billed.order_by("-day").values("day")[:1], output_field=DateField())
+def _charges(subscription: Subscription) -> list[Any]:
+    """Return the first charges, each with the end of what is billed, the last day of it, and how many there are."""
     found = subscription.charges.select_related("rate_plan").prefetch_related("segments__tiers").order_by("number")
-    charges: list[Any] = list(found.annotate(billed_through=latest)[:CHARGES_SHOWN])
+    counted = found.annotate(billed_through=billed_through("pk"), all_charges=Window(Count("*")))
+    charges: list[Any] = list(counted[:CHARGES_SHOWN])
     for charge in charges:
         through: date | None = charge.billed_through
         charge.billed_last = through and through - timedelta(days=1)
     return charges
+
+
+def _paused_from(subscription: Subscription, actions: Iterable[OrderAction]) -> date | None:
+    """Return since when a suspended subscription is suspended; `actions` are the latest ones, newest first."""
+    if subscription.status != SubscriptionStatus.SUSPENDED:
+        return None
+    suspend = OrderActionType.SUSPEND
+    known = next((action.effective_date for action in actions if action.kind == suspend), None)
+    if known is not None:
+        return known
+    older = subscription.order_actions.filter(kind=suspend).order_by("-id")
+    return older.values_list("effective_date", flat=True).first()
 
 
 @register(RatePlan, site=site)

@@ -32,6 +32,7 @@ from invoicing.models import (
 from invoicing.views import accounts as account_views
 from invoicing.views import invoices as views
 from invoicing.views import order_preview as order_preview_views
+from invoicing.views import subscriptions as subscription_views
 
 LINES_A_PAGE = 25
 SEARCHED_ACCOUNTS = 1_000
@@ -261,6 +262,12 @@ site.register_page(
     order_preview_views.order_preview,
     "invoicing_order_preview",
     permission="billing.add_order",
+)
+site.register_page(
+    "billing/subscription/<int:pk>/next-charges/",
+    subscription_views.subscription_next_charges,
+    "invoicing_subscription_next",
+    permission="invoicing.view_invoice",
 )
 site.register_page(
     "invoicing/invoice/<int:pk>/pdf",

@@ -66,6 +66,7 @@ invoicing_billrun_post      approvers
 invoicing_billrun_cancel    operators
 invoicing_billrun_retry     operators+
 invoicing_billrun_email     operators+
+invoicing_subscription_next all
 invoicing_invoice_tab       all
 invoicing_invoice_pdf       all
 invoicing_invoice_post      approvers

@@ -127,6 +127,28 @@ class TestLife:
             ],
         ]
 
+    def test_what_happens_to_all_charges_is_told_together(self):
+        own_end = {"end_condition": "FixedPeriod", "up_to_periods": 3, "up_to_periods_type": "Months"}
+        sold = plan("Team", seats("Seats", "10"), monthly("Fee", "30"), monthly("Start", "9", **own_end))
+        subscription = subscribed(sold)
+        late = plan("Late", monthly("Late", "20"))
+        act(subscription, AddProduct(subscription, NewRatePlan(late), day("2026-03-01")))
+        order = act(
+            subscription,
+            Suspend(subscription, day("2026-02-01")),
+            Resume(subscription, day("2026-03-01")),
+            CancelSubscription(subscription, day("2026-06-01")),
+        )
+        assert words(order) == [
+            ["Seats, Fee, Start: suspended, last day 31 Jan 2026", "Late: will not begin"],
+            [
+                "It was suspended for 28 days, from 1 Feb 2026 on.",
+                "Seats, Fee, Late: resumes",
+                "Start: resumes, last day 31 Mar 2026",
+            ],
+            ["Seats, Fee, Late: ends, last day 31 May 2026"],
+        ]
+
     def test_a_pause_of_one_day(self):
         subscription = subscribed()
         order = act(subscription, Suspend(subscription, day("2026-03-01")), Resume(subscription, day("2026-03-02")))
