@@ -33,7 +33,8 @@ from billing.core.types import (
 from billing.models import Subscription, SubscriptionTerm
 from billing.services.renewals import RENEWABLE
 from billing.services.subscription_terms import next_term_end
-from invoicing.bill_run.discounting import Discounts, Taken, discounted
+from invoicing.bill_run.discount_loading import BilledItem, Derivation, Discounts
+from invoicing.bill_run.discounting import discounted
 from invoicing.bill_run.load import load_accounts
 
 MONTHS = 12
@@ -136,10 +137,7 @@ class _Ahead:
     def run(self, day: date) -> Pricing:
         """Return what a bill run with this target date bills, after renewing what it would renew."""
         self.charges = self._renewed(day)
-        priced = self._price(self.charges, day, MAX_LINES_PER_CHARGE)
-        if not priced.lines or not self.discounts.terms:
-            return priced
-        return discounted(self.account, self.charges, priced.lines, self.discounts, rules=self.rules, target_date=day)
+        return self._price(self.charges, day, MAX_LINES_PER_CHARGE)
 
     def next_day(self, after: date, until: date) -> date | None:
         """Return the first day after one on which something is due, none being due on that; None if not by `until`."""
@@ -154,7 +152,7 @@ class _Ahead:
                 return high
         return None
 
-    def go_on(self, lines: Iterable[Line]) -> None:
+    def go_on(self, lines: Sequence[Line]) -> None:
         """Let everything be as it is once these lines are billed."""
         new: dict[_Place, int] = {}
         by_charge: dict[int, list[Line]] = {}
@@ -170,7 +168,11 @@ class _Ahead:
         ]
 
     def _price(self, charges: Sequence[Charge], target: date, limit: int) -> Pricing:
-        return price(self.account, charges, rules=self.rules, target_date=target, max_lines_per_charge=limit)
+        account, rules = self.account, self.rules
+        priced = price(account, charges, rules=rules, target_date=target, max_lines_per_charge=limit)
+        if priced.problems or not self.discounts.terms:
+            return priced
+        return discounted(account, charges, priced.lines, self.discounts, rules=rules, target_date=target)
 
     def _finds(self, target: date) -> bool:
         found, problems = self._price(self._renewed(target), target, _MANY_LINES)
@@ -207,26 +209,60 @@ class _Ahead:
             self._first_term = written or SubscriptionTerm(number=1, start=known.start, end=known.end)
         return self._first_term
 
-    def _note_discounts(self, lines: Iterable[Line], new: Mapping[_Place, int]) -> None:
+    def _note_discounts(self, lines: Sequence[Line], new: Mapping[_Place, int]) -> None:
         """Remember what discounts have taken off and given back, as the items of an invoice would."""
-        amounts = {(line.charge_id, line.period, line.kind): line.amount for line in lines if line.reduces is None}
-        credited: dict[_Place, int | None] = {
-            (line.charge_id, line.period, line.kind): line.credits_item
-            for line in lines
-            if line.kind is LineKind.CREDIT
-        }
-        taken = dict(self.discounts.taken)
+        if not self.discounts.terms:
+            return
+        places = {(line.charge_id, line.period, line.kind): line for line in lines if line.reduces is None}
+        credited = {place: line.credits_item for place, line in places.items() if line.kind is LineKind.CREDIT}
+        taken = {item: dict(by_charge) for item, by_charge in self.discounts.taken.items()}
+        written = dict(self.discounts.lines)
         for line in lines:
             if line.reduces is None:
                 continue
-            item = line.credits_item or credited.get(line.reduces) or new.get(line.reduces)
-            if item is None:
-                continue
-            before = taken.get(line.charge_id, [])
-            known = next((each.item_amount for each in before if each.item_id == item), None)
-            amount = amounts.get(line.reduces, Decimal(0)) if known is None else known
-            taken[line.charge_id] = [*before, Taken(item, amount, json.loads(line.derivation))]
-        self.discounts = self.discounts._replace(taken=taken)
+            item = line.credits_item or credited.get(line.reduces) or new[line.reduces]
+            derivation: Derivation = json.loads(line.derivation)
+            of_item = taken.setdefault(item, {})
+            of_item[line.charge_id] = [*of_item.get(line.charge_id, ()), derivation]
+            written[line.charge_id] = [*written.get(line.charge_id, ()), derivation]
+        names = {charge.charge_id: charge.name for charge in self.charges}
+        items = list(self.discounts.items.get(self.account.account_id, ()))
+        items += [_item(new[place], line, names[line.charge_id]) for place, line in places.items() if place in new]
+        by_account = {self.account.account_id: _after_credits(items, lines)}
+        self.discounts = self.discounts._replace(items=by_account, taken=taken, lines=written)
+
+
+def _item(item_id: int, line: Line, name: str) -> BilledItem:
+    """Return a line as the item it becomes."""
+    return BilledItem(
+        item_id,
+        line.charge_id,
+        line.charge_number,
+        name,
+        line.subscription_id,
+        line.rate_plan_id,
+        line.invoice_separately,
+        line.kind,
+        line.amount,
+        line.period,
+        line.amount,
+    )
+
+
+def _after_credits(items: Iterable[BilledItem], lines: Iterable[Line]) -> list[BilledItem]:
+    """Return the items that still cover days once these lines are billed, with what they still bill."""
+    credits_of: dict[int | None, list[Line]] = {}
+    for line in lines:
+        if line.kind is LineKind.CREDIT:
+            credits_of.setdefault(line.credits_item, []).append(line)
+    found = []
+    for item in items:
+        given_back = credits_of.get(item.item_id, ())
+        end = min((line.period.start for line in given_back), default=item.period.end)
+        if item.period.start < end:
+            amount = item.amount + sum((line.amount for line in given_back), Decimal(0))
+            found.append(item._replace(period=Period(item.period.start, end), amount=amount))
+    return found
 
 
 def _billed(charge: Charge, lines: Sequence[Line], new: Mapping[_Place, int]) -> Charge:

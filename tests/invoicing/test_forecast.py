@@ -299,6 +299,22 @@ def test_discounts_are_taken_off_and_given_back(discounts):
     come_true(subscription, "2026-01-20", lines=30)
 
 
+def test_a_percentage_that_ends_within_billed_days_is_charged_back_on_its_day():
+    """July to September are billed with ten percent off, which end on 11 August.
+
+    billed     |= July ==== August ==== September =|
+    ten off    |============|                           11 Aug: charged back
+    """
+    quarter = monthly("Fee", "90", billing_period=BillingPeriod.QUARTER)
+    subscription = subscribed(plan("Quarter", quarter), start="2026-07-01")
+    act(subscription, AddProduct(subscription, NewRatePlan(plan("Less", off("Ten", "10"))), day("2026-07-01")))
+    bill("2026-07-01")
+    less = subscription.rate_plans.get(name="Less")
+    act(subscription, RemoveProduct(subscription, less, day("2026-08-11")))
+    assert str(foreseen(subscription, "2026-07-02", lines=1).days[0].day) == "2026-08-11"
+    come_true(subscription, "2026-07-02", lines=6)
+
+
 @pytest.mark.parametrize("discount", [off("Ten", "10"), off("Less", "7", **FIXED)])
 def test_what_is_only_foretold_is_given_back_as_well(discount):
     """The last period is billed whole while the term runs, and credited with its discount when the term is over."""
@@ -387,6 +403,6 @@ def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries):
     for number in range(20):
         subscribe(account, plan(f"Other {number}", monthly("Fee", "9")), "2026-01-01")
     rules = current_rules()
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         found = forecast(subscription, rules=rules, today=day("2026-01-01"), lines=500)
     assert sum(len(ahead.lines) for ahead in found.days) >= 500
