@@ -24,6 +24,7 @@ from config.seed_data.seller import (
     add_people,
     add_terms_and_fields,
 )
+from config.seed_data.stories import KEY_ACCOUNTS, Stories
 
 RESELLER = "Cloudbridge Distribution B.V."
 RESELLER_SUBSCRIPTIONS = 2_000
@@ -63,6 +64,7 @@ def add_company(*, today: date) -> None:
         world.add_hotels()
         world.add_partners()
         world.add_troubled()
+        world.add_stories()
 
 
 class _World:
@@ -142,6 +144,20 @@ class _World:
             account = self.account(customer, 0, is_key=True)
             wanted = self.archive(index, start) if name == WITHOUT_TIERS else self.team(index, start)
             self.order(account, [wanted], on=start)
+
+    def add_stories(self) -> None:
+        """A dozen customers whose subscriptions will change between the bill runs."""
+        homes = {country.code: country for country in COUNTRIES}
+        for place, cast in enumerate(Stories(self.today).cast(), start=1):
+            home = homes[cast.country]
+            customer = Customer(cast.name, home, contact(home, place, f"billing@story{place}.customer.example"))
+            account = self.account(customer, cast.habits, is_key=cast.name in KEY_ACCOUNTS)
+            create_order(
+                account=account,
+                order_date=min(cast.ordered, self.today),
+                subscriptions=[cast.bought],
+                user_id=self.user_id,
+            )
 
     # --- Accounts and dates ------------------------------------------------------------------------------------------
 

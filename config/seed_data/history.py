@@ -15,7 +15,9 @@ from billing.core.periods import MONTHS_IN, cycle_from
 from billing.core.timing import due_periods
 from billing.core.types import Alignment, BillingDayType, BillingPeriod, BillingTiming, ChargeType
 from billing.models import ChargeSegment, ChargeSegmentTier, RatePlanCharge, Subscription
+from billing.models.terms import DISCOUNTS
 from config.seed_data.company import WITHOUT_CONTACT, WITHOUT_PRICE, WITHOUT_TIERS
+from config.seed_data.stories import go_on
 from invoicing.bill_run import run as engine
 from invoicing.delivery import queue_invoice, send_due
 from invoicing.models import BillRun, BillRunScope, BillRunStatus, Coverage
@@ -49,6 +51,8 @@ def add_history(*, today: date, mail: bool) -> Iterator[str]:
         day = month - relativedelta(months=ago) - timedelta(days=1)
         run = _run(f"Month end {day:%B %Y}", target=day, invoiced=day, today=today)
         yield _told(run)
+        placed = go_on(runs=3 - ago, today=today, user_id=_people().get("operator"))
+        yield f"{placed} orders that change, suspend, renew or cancel subscriptions"
     direct = BillingBatch.objects.filter(code="Batch1")
     run = _run(f"Direct customers {today:%B %Y}", target=today, invoiced=today, today=today, batches=list(direct))
     yield _told(run)
@@ -67,7 +71,8 @@ def _told(run: BillRun) -> str:
 
 def _mark_billed_before(moved: date) -> int:
     """Cover what the system before this one billed: every period that was due by the day before the move."""
-    charges = RatePlanCharge.objects.filter(trigger_date__lt=moved).select_related("subscription__invoice_owner")
+    charges = RatePlanCharge.objects.filter(trigger_date__lt=moved).exclude(charge_model__in=DISCOUNTS)
+    charges = charges.select_related("subscription__invoice_owner")
     covered = []
     for charge in charges.order_by("id").iterator(chunk_size=2_000):
         start = charge.trigger_date
@@ -103,7 +108,7 @@ def _run(
     post: bool = True,
 ) -> BillRun:
     """Bill in this process and return the finished run; a run of that name is taken up instead of made again."""
-    people = {user.username: user.pk for user in User.objects.filter(username__in=["operator", "approver"])}
+    people = _people()
     run = BillRun.objects.filter(name=name).first() or engine.create(
         name=name,
         scope=BillRunScope.BATCHES if batches else BillRunScope.ALL,
@@ -124,6 +129,11 @@ def _run(
     if invoiced < today:
         _date_back(run, invoiced, seconds=time.monotonic() - began)
     return run
+
+
+def _people() -> dict[str, int]:
+    """Return the ids of those who make runs and orders; nobody outside a demo."""
+    return {user.username: user.pk for user in User.objects.filter(username__in=["operator", "approver"])}
 
 
 def _date_back(run: BillRun, day: date, *, seconds: float) -> None:

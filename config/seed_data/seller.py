@@ -17,12 +17,13 @@ from billing.core.types import (
     BillingTiming,
     ChargeModel,
     ChargeType,
+    DiscountLevel,
     ListPriceBase,
     PriceFormat,
     Tier,
 )
 from billing.models import Product, ProductRatePlan
-from billing.models.terms import TriggerEvent
+from billing.models.terms import EndCondition, TriggerEvent, UpToPeriodsType
 from billing.services.catalog import create_charge, create_product, create_rate_plan
 
 FIRST_SKU = "FJ-PLATFORM"
@@ -50,6 +51,8 @@ class Sold(NamedTuple):
     premium_support: ProductRatePlan
     gateway: ProductRatePlan
     reseller: ProductRatePlan
+    non_profit: ProductRatePlan
+    welcome: ProductRatePlan
 
 
 class Batches(NamedTuple):
@@ -156,7 +159,7 @@ _once = partial(create_charge, charge_type=ChargeType.ONE_TIME)
 
 
 def add_catalogue() -> Sold:
-    """Fill the catalogue: platform, archive, support, gateways and the resellers' seats, in three currencies."""
+    """Fill the catalogue: platform, archive, support, gateways, the resellers' seats and discounts, in three currencies."""
     platform = create_product(sku=FIRST_SKU, name="Fjord Platform", effective_start=SOLD_SINCE)
     support = create_product(sku="FJ-SUPPORT", name="Support", effective_start=SOLD_SINCE)
     return Sold(
@@ -169,6 +172,8 @@ def add_catalogue() -> Sold:
         premium_support=_premium_support(support),
         gateway=_gateway(),
         reseller=_reseller(),
+        non_profit=_non_profit(platform),
+        welcome=_welcome(),
     )
 
 
@@ -290,4 +295,37 @@ def _reseller() -> ProductRatePlan:
     product = create_product(sku="FJ-RESELLER", name="Fjord Reseller", effective_start=SOLD_SINCE)
     plan = create_rate_plan(product=product, name="Reseller seats")
     _seats(rate_plan=plan, name="Reseller seats", prices=_prices("6.50", "5.80", "900"), default_quantity=Decimal(3))
+    return plan
+
+
+def _non_profit(product: Product) -> ProductRatePlan:
+    """Return the team plan with a percentage off all that recurs in it."""
+    plan = create_rate_plan(product=product, name="Team for non-profits")
+    _seats(rate_plan=plan, name="Non-profit seats", prices=_prices("14", "12", "1800"), default_quantity=Decimal(5))
+    _month(
+        rate_plan=plan,
+        name="Non-profit discount",
+        charge_model=ChargeModel.DISCOUNT_PERCENTAGE,
+        discount_level=DiscountLevel.RATE_PLAN,
+        discount_applies_to=[ChargeType.RECURRING],
+        prices=_prices("25", "25", "25"),
+    )
+    return plan
+
+
+def _welcome() -> ProductRatePlan:
+    """Return a plan that takes an amount off the first six months of whatever the account is billed."""
+    product = create_product(sku="FJ-WELCOME", name="Welcome bonus", effective_start=SOLD_SINCE)
+    plan = create_rate_plan(product=product, name="Welcome bonus")
+    _month(
+        rate_plan=plan,
+        name="Welcome bonus",
+        charge_model=ChargeModel.DISCOUNT_FIXED,
+        discount_level=DiscountLevel.ACCOUNT,
+        discount_applies_to=[ChargeType.RECURRING],
+        end_condition=EndCondition.FIXED_PERIOD,
+        up_to_periods=6,
+        up_to_periods_type=UpToPeriodsType.MONTHS,
+        prices=_prices("50", "45", "7000"),
+    )
     return plan

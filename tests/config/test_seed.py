@@ -10,7 +10,16 @@ from django.db.models import Count
 from django.test import TestCase, override_settings
 
 from accounts.models import Account, BillingBatch, InvoiceTemplate
-from billing.models import ChargeSegment, Order, ProductRatePlanCharge, RatePlanCharge, Subscription
+from billing.models import (
+    ChargeSegment,
+    Order,
+    OrderAction,
+    OrderActionType,
+    ProductRatePlanCharge,
+    RatePlanCharge,
+    Subscription,
+    SubscriptionStatus,
+)
 from config.seed_data.company import HOTELS, RESELLER, WITHOUT_CONTACT, WITHOUT_PRICE, WITHOUT_TIERS
 from config.seed_data.load import LOAD_ALIAS, fill_load
 from config.seed_data.seller import add_people
@@ -38,6 +47,12 @@ def seed(**options):
     return output.getvalue()
 
 
+def _lines(invoice):
+    """Return the lines of an invoice: kind, description, first day and amount."""
+    items = invoice.items.order_by("id")
+    return [(item.kind, item.description, str(item.period.lower), f"{item.amount:.2f}") for item in items]
+
+
 def _mistrust_statistics():
     """Let the planner prefer indexes: inside a test's transaction no table ever gets statistics of its rows."""
     with connection.cursor() as cursor:
@@ -57,7 +72,7 @@ class TestCompany(TestCase):
         cls.printed = seed()
 
     def test_three_hundred_accounts_in_three_batches_and_currencies(self):
-        assert 290 <= Account.objects.count() <= 310
+        assert 300 <= Account.objects.count() <= 320
         assert set(BillingBatch.objects.values_list("alias", flat=True)) == {
             "Direct customers",
             "Key accounts",
@@ -79,7 +94,7 @@ class TestCompany(TestCase):
     def test_catalogue_has_every_kind_of_charge(self):
         charges = ProductRatePlanCharge.objects.all()
         for field, count in [
-            ("charge_type", 2), ("charge_model", 4), ("billing_period", 5), ("billing_timing", 2), ("billing_day_type", 2),
+            ("charge_type", 2), ("charge_model", 6), ("billing_period", 5), ("billing_timing", 2), ("billing_day_type", 2),
             ("list_price_base", 3),
         ]:  # fmt: skip
             assert charges.values(field).distinct().count() == count, field
@@ -109,6 +124,47 @@ class TestCompany(TestCase):
             (WITHOUT_TIERS, "missing_tiers"),
         }
         assert BillRun.objects.filter(status=BillRunStatus.POSTED, has_errors=False).count() == 4
+
+    def test_changes_within_billed_days_are_on_posted_invoices(self):
+        """More seats from 4 June on: 14.00 each; 5 more for 11 of 31 days, and the month after with all of them."""
+        june = Invoice.objects.get(account__name="Aurora Coffee Roasters LLC", invoice_date=day("2026-06-30"))
+        assert _lines(june) == [
+            ("Credit", "Team seats – Proration Credit", "2026-06-04", "-59.61"),
+            ("Recurring", "Team seats – Proration", "2026-06-04", "84.45"),
+            ("Recurring", "Team seats", "2026-06-15", "238.00"),
+        ]
+        tiered = Invoice.objects.get(account__name="Rheintal Maschinenbau AG", invoice_date=day("2026-06-30"))
+        assert [kind for kind, *_ in _lines(tiered)] == ["Credit", "Recurring"]
+
+    def test_discounts_reduce_lines_and_change_with_their_percentage(self):
+        percentage = Invoice.objects.get(account__name="Open Shelter Foundation", invoice_date=day("2026-06-30"))
+        named = "Non-profit discount on Non-profit seats"
+        assert [line for line in _lines(percentage) if line[0] == "Discount"] == [
+            ("Discount", f"{named} – Change", "2026-05-15", "2.71"),  # 35.00 less 140.00 · (25 % · 19 + 20 % · 12) / 31
+            ("Discount", named, "2026-06-15", "-28.00"),
+        ]
+        fixed = Invoice.objects.filter(account__name="Blue Heron Veterinary Group", items__kind="Discount")
+        assert fixed.filter(status=InvoiceStatus.POSTED).count() == 4
+
+    def test_every_kind_of_order_is_there_and_dated_in_its_month(self):
+        kinds = set(OrderAction.objects.values_list("kind", flat=True))
+        assert kinds == set(OrderActionType.values) - {OrderActionType.TERMS_AND_CONDITIONS}
+        amended = OrderAction.objects.exclude(kind=OrderActionType.CREATE_SUBSCRIPTION)
+        assert amended.filter(effective_date__gt=TODAY).count() == 2
+        assert {ordered.month for ordered in amended.values_list("order__order_date", flat=True)} == {5, 6, 7}
+        assert Order.objects.filter(description="Renewed automatically").exists()
+
+    def test_subscriptions_are_at_every_stage_of_their_life(self):
+        states = {
+            "Aurora Coffee Roasters LLC": SubscriptionStatus.ACTIVE,
+            "Hotel Tsubaki K.K.": SubscriptionStatus.ACTIVE,
+            "Librairie Beaumont SARL": SubscriptionStatus.CANCELED,
+            "Solstice Festival B.V.": SubscriptionStatus.PENDING_ACTIVATION,
+        }
+        found = Subscription.objects.filter(account__name__in=states)
+        assert dict(found.values_list("account__name", "status")) == states
+        assert not Invoice.objects.filter(account__name="Solstice Festival B.V.").exists()
+        assert Invoice.objects.get(account__name="Librairie Beaumont SARL", invoice_date=day("2026-06-30")).total < 0
 
     def test_resellers_are_left_for_the_operators_first_run(self):
         assert not Invoice.objects.filter(
@@ -144,10 +200,11 @@ class TestCompany(TestCase):
         assert before == after
 
     def test_history_that_was_interrupted_is_completed(self):
-        last = BillRun.objects.latest("id")
+        last, orders = BillRun.objects.latest("id"), Order.objects.count()
         BillRun.objects.filter(pk=last.pk).update(name="")
         assert "Key accounts, to be reviewed: 0 invoices" in seed()
         assert BillRun.objects.latest("id").pk > last.pk
+        assert Order.objects.count() == orders
 
 
 @pytest.mark.django_db
