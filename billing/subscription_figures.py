@@ -65,9 +65,10 @@ def billed_through(charge_id: str) -> Subquery:
 
 def figures_of(subscription: Subscription, shown: Iterable[Any], *, today: date) -> Figures:
     """Return the figures of all charges of a subscription, in one query; `shown` are charges with `billed_last`."""
-    spans = _spans_after(subscription, today)
-    waits = [span for span in spans if subscription.status in WAITING or span.trigger_date is None]
-    begun = [span for span in spans if span not in waits]
+    waits: list[_Span] = []
+    begun: list[_Span] = []
+    for span in _spans_after(subscription, today):
+        (waits if subscription.status in WAITING or span.trigger_date is None else begun).append(span)
     now, later = _revenue(begun, subscription, today)
     # Of each charge the span that ends last; they come in the order of their days.
     latest = {span.charge_id: span for span in begun}

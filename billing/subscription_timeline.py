@@ -209,6 +209,7 @@ def _row(
         window,
         billed_to=billed_to,
         paused_from=paused_from,
+        over=over,
     )
     bars = [_bar(charge, segments[bar.position], bar, currency) for bar in row.bars]
     return DrawnRow(charge.name, note, y, row, "" if row.mark is None else percent(row.mark), bars, None)

@@ -172,11 +172,17 @@ def ticks_of(window: Window) -> list[Tick]:
 
 
 def row_of(
-    segments: Sequence[Days], window: Window, *, billed_to: date | None = None, paused_from: date | None = None
+    segments: Sequence[Days],
+    window: Window,
+    *,
+    billed_to: date | None = None,
+    paused_from: date | None = None,
+    over: date | None = None,
 ) -> Row:
     """Return a charge as seen: its segments, which do not overlap, and the pauses between them.
 
-    `billed_to` is the end of what is billed; `paused_from` is given while a pause has no end yet.
+    `billed_to` is the end of what is billed; `paused_from` is given while a pause has no end yet: it lasts until all is
+    `over`.
     """
     bars = []
     for position, days in enumerate(segments):
@@ -186,21 +192,21 @@ def row_of(
             billed = 0 if until is None or until <= days.start else window.place(until) - stripe.left
             ends = days.end is not None and days.end <= window.end
             bars.append(Bar(position, stripe, min(max(billed, 0), stripe.width), days.start >= window.start, ends))
-    pauses = [stripe for gap in _gaps(segments, paused_from) if (stripe := window.stripe(gap)) is not None]
+    pauses = [stripe for gap in _gaps(segments, paused_from, over) if (stripe := window.stripe(gap)) is not None]
     end = _end_of(segments)
     beyond = Days(end, billed_to) if end is not None and billed_to is not None and end < billed_to else None
     mark = window.place(billed_to) if billed_to is not None and window.shows(billed_to) else None
     return Row(bars, pauses, None if beyond is None else window.stripe(beyond), mark)
 
 
-def _gaps(segments: Sequence[Days], paused_from: date | None) -> Iterator[Days]:
+def _gaps(segments: Sequence[Days], paused_from: date | None, over: date | None) -> Iterator[Days]:
     """Yield the days between segments, and those since a pause without an end."""
     served = sorted(days for days in segments if days.has_days)
     for before, after in pairwise(served):
         if before.end is not None and before.end < after.start:
             yield Days(before.end, after.start)
     if paused_from is not None and served and served[-1].end == paused_from:
-        yield Days(paused_from, None)
+        yield Days(paused_from, over)
 
 
 def _end_of(segments: Sequence[Days]) -> date | None:

@@ -33,6 +33,9 @@ _NOT_BEGUN = {
 }
 
 
+NOTHING_AHEAD = Forecast([], date.min)
+
+
 class ShownDay(NamedTuple):
     """A day of the forecast with its first lines, what all of its lines come to, and how many more there are."""
 
@@ -48,9 +51,10 @@ def subscription_next_charges(request: HttpRequest, pk: int) -> HttpResponse:
     """Say what is billed next of a subscription, as a piece of its page or as a page of its own."""
     subscription = get_object_or_404(_subscriptions(), pk=pk)
     today = business_today()
-    found = forecast(subscription, rules=current_rules(), today=today, lines=LINES_SHOWN)
-    if subscription.invoice_owner.status != AccountStatus.ACTIVE:
-        found = Forecast([], found.until)
+    is_billed = subscription.invoice_owner.status == AccountStatus.ACTIVE
+    found = (
+        forecast(subscription, rules=current_rules(), today=today, lines=LINES_SHOWN) if is_billed else NOTHING_AHEAD
+    )
     context = {
         "title": "Next charges",
         "subscription": subscription,

@@ -76,6 +76,8 @@ def test_a_charge_is_drawn(segments, billed_to, picture):
 def test_a_pause_without_an_end_goes_on():
     segments = [days("2026-01-01", "2026-04-01")]
     assert drawn(row_of(segments, YEAR, paused_from=day("2026-04-01")), YEAR) == ".../////////"
+    over = day("2026-10-01")
+    assert drawn(row_of(segments, YEAR, paused_from=day("2026-04-01"), over=over), YEAR) == "...//////   "
     # A charge that had ended before is not paused.
     assert drawn(row_of(segments, YEAR, paused_from=day("2026-05-01")), YEAR) == "...         "
     assert drawn(row_of([days("2026-01-01")], YEAR, paused_from=day("2026-05-01")), YEAR) == "...........>"
