@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from accounts.wording import NOTHING, day, number
 from billing.core.types import ChargeModel, PriceFormat, Tier
-from billing.models import OrderAction, OrderActionType, RatePlanCharge, TermType
+from billing.models import OrderAction, OrderActionType, RatePlanCharge, SubscriptionStatus, TermType
 from billing.services.order_requests import CancelWhen
 from billing.templatetags.charge_words import price_words, priced_for, tier_lines
 
@@ -26,6 +26,9 @@ _FIELDS = {
     "auto_renew": "Renews itself",
     "renewal_months": "Each renewal",
     "invoice_separately": "Invoiced separately",
+    "service_activation": "Service activation",
+    "customer_acceptance": "Customer acceptance",
+    "status": "Status",
 }
 
 # These do the same to all charges, whose prices stay what they were.
@@ -107,6 +110,10 @@ def _value(field: str, value: Any) -> str:
         return "none" if value is None else _last_day(value)
     if field == "term_type":
         return TermType(value).label.lower()
+    if field == "status":
+        return SubscriptionStatus(value).label.lower()
+    if field in ("service_activation", "customer_acceptance"):
+        return "not known" if value is None else day(date.fromisoformat(value))
     if field == "renewal_months":
         months = "1 month" if value == 1 else f"{value} months"
         return "as long as the first term" if value is None else months
@@ -118,6 +125,9 @@ def _value(field: str, value: Any) -> str:
 def _change(entry: dict[str, Any], currency: str, charge: RatePlanCharge | None) -> str:
     """Return what became of one charge."""
     before, after, word = entry["from"], entry["to"], entry["change"]
+    if word == "Added" and before:
+        # It was sold before; what is new is the day on which it begins.
+        return f"{entry['name']}: begins {day(date.fromisoformat(after['start']))}"
     if word in ("Added", "Resumed"):
         verb = "resumes with " if word == "Resumed" else ""
         return f"{entry['name']}: {verb}{_worth(after, currency, charge)}{_until(after)}"

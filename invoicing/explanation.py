@@ -111,7 +111,7 @@ def _discount(d: dict[str, Any], currency: str) -> list[Step]:
         steps = _taken_off(d, currency)
         return [*steps, _step("Taken off", "as a negative amount", -steps[-1].value, currency)]
     before = Fraction(d["g"])
-    steps = [_step("Taken off so far", "of the line that is credited", before, currency)]
+    steps = [_step("Taken off so far", "of the billed line that this one is about", before, currency)]
     kept = Fraction(0)
     if "k" in d:
         for step in _taken_off(d["k"], currency):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from datetime import date
 
+import hypothesis
 import psycopg
 import pytest
 from django.conf import settings
@@ -11,6 +12,10 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from tests import database
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("tallyrun", deadline=None)
+hypothesis.settings.load_profile("tallyrun")
 
 DEFAULT_TODAY = date(2026, 7, 15)
 

@@ -15,6 +15,7 @@ from billing.services.orders import (
     RemoveProduct,
     RenewSubscription,
     Resume,
+    SetTriggerDates,
     Suspend,
     TermsAndConditions,
 )
@@ -232,3 +233,14 @@ class TestPage:
         OrderAction.objects.update(details={})
         page = client.get(subscription.order_actions.get().order.get_absolute_url()).content.decode()
         assert '<span class="muted">–</span>' in page
+
+
+def test_trigger_dates_are_told_with_the_status_they_lead_to():
+    waiting = plan("Later", monthly("Hosting", trigger_event="ServiceActivation"))
+    subscription = subscribed(waiting)
+    order = act(subscription, SetTriggerDates(subscription, service_activation=day("2026-03-02")))
+    assert words(order)[0] == [
+        "Service activation: not known → 2 Mar 2026",
+        "Status: pending activation → active",
+        "Hosting: begins 2 Mar 2026",
+    ]

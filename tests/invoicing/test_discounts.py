@@ -136,5 +136,5 @@ def test_each_discount_is_explained():
         words.append([f"{step.name}: {step.working}" for step in steps])
     assert any("Percentage: 10 % of $" in text for step in words for text in step)
     assert any("Fixed amount: $7.50 from 1 Jan 2026 on" in text for step in words for text in step)
-    assert any("Taken off so far: of the line that is credited" in text for step in words for text in step)
+    assert any("Taken off so far: of the billed line that this one is about" in text for step in words for text in step)
     assert any("÷ $100.00: in proportion to the line" in text for step in words for text in step)

@@ -458,7 +458,7 @@ OFF = "Taken off | as a negative amount"
         (
             {**PERCENT, "g": "10", "k": {"b": "48.39", "w": [[1, "10", 15]], "n": 15}},
             [
-                "Taken off so far | of the line that is credited | $10.00",
+                "Taken off so far | of the billed line that this one is about | $10.00",
                 "Still taken off: Percentage | 10 % of $48.39 | $4.839",
                 "Still taken off | $4.839 rounded half up to 2 digits, once, at the end | $4.84",
                 "Given back | $10.00 − $4.84 | $5.16",
@@ -468,7 +468,7 @@ OFF = "Taken off | as a negative amount"
         (
             {**FIXED, "g": "7.5", "k": {"f": ["7.5", "48.39", "100"]}, "w": [["2026-01-01", "3.87"]]},
             [
-                "Taken off so far | of the line that is credited | $7.50",
+                "Taken off so far | of the billed line that this one is about | $7.50",
                 "Still taken off: Share | $7.50 × $48.39 ÷ $100.00: in proportion to the line | $3.62925",
                 "Still taken off | $3.62925 rounded half up to 2 digits, once, at the end | $3.63",
                 "Given back | $7.50 − $3.63; may be used again: $3.87 from 1 Jan 2026 on | $3.87",
@@ -478,7 +478,7 @@ OFF = "Taken off | as a negative amount"
         (
             {**PERCENT, "g": "10"},
             [
-                "Taken off so far | of the line that is credited | $10.00",
+                "Taken off so far | of the billed line that this one is about | $10.00",
                 "Given back | all of it | $10.00",
                 "Amount | nothing to round | $10.00",
             ],
