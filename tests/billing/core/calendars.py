@@ -95,6 +95,10 @@ def grid(
 
 @cache
 def term_grid(start: date, end: date) -> Grid:
-    """Return the grid of a single period, the term; its months run from the day the term starts on."""
-    days = billing_days(start.day)
+    """Return the grid of a single period, the term; its months run from the day the term starts on.
+
+    A term that began at the end of a short month may belong to a later day of the month, on which it ends.
+    """
+    day = max(start.day, end.day)
+    days = billing_days(day if is_billing_day(start, day) and is_billing_day(end, day) else start.day)
     return grid(start, (start, end), months=sum(1 for day in days if start < day <= end), month_grid=days)

@@ -9,10 +9,11 @@ It is written from domain.md 2 and 3 and shares nothing with `billing/core` but 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, timedelta
 from fractions import Fraction
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from billing.core.types import (
@@ -34,6 +35,7 @@ from billing.core.types import (
     RecurringStyle,
     Rules,
     Segment,
+    Term,
     Tier,
 )
 from tests.billing.core.calendars import MONTHS, ONE_DAY, WEEKLY, Grid, grid_of, term_grid
@@ -89,7 +91,7 @@ def grids(account: Account, charge: Charge) -> list[Grid]:
     number: Callable[[date], int] = date.isoweekday if weekly else (lambda day: day.day)
     aligned_to_terms = terms.alignment in (Alignment.TERM_START, Alignment.TERM_END)
     found = []
-    for term in charge.subscription_terms if aligned_to_terms else charge.subscription_terms[:1] or [None]:
+    for term in charge.subscription_terms if aligned_to_terms else [term_of(charge)]:
         days = {
             BillingDayType.ACCOUNT: account.bill_cycle_day,
             BillingDayType.CHARGE_TRIGGER_DAY: number(trigger),
@@ -108,6 +110,14 @@ def grids(account: Account, charge: Charge) -> list[Grid]:
         assert origin is not None
         found.append(grid_of(terms.billing_period, terms.period_length, days[terms.billing_day_type], origin))
     return found
+
+
+def term_of(charge: Charge) -> Term | None:
+    """Return the term in which a charge begins that is aligned to itself, else the subscription's first."""
+    by_day = charge.trigger_date if charge.terms.alignment is Alignment.CHARGE else charge.subscription_start
+    assert by_day is not None
+    of_subscription = charge.subscription_terms
+    return next((term for term in reversed(of_subscription) if term.start <= by_day), next(iter(of_subscription), None))
 
 
 # --- Days of service -------------------------------------------------------------------------------------------------
@@ -274,8 +284,14 @@ def cost(charge: Charge, tile: Tile, days: Sequence[date], segment: Segment, rul
 # --- What is due -----------------------------------------------------------------------------------------------------
 
 
-def owed(account: Account, charge: Charge, rules: Rules, target: date) -> list[Owed]:
-    """Return every credit and every line of one charge that is due by the target date, credits first."""
+def owed(
+    account: Account, charge: Charge, rules: Rules, target: date, cuts: Collection[date] = frozenset()
+) -> list[Owed]:
+    """Return every credit and every line of one charge that is due by the target date, credits first.
+
+    `cuts` are days on which a term ended when the days before it were billed, and was then renewed: there a line ends
+    although nothing changes.
+    """
     if charge.trigger_date is None:
         return []
     if charge.terms.charge_type is ChargeType.ONE_TIME:
@@ -291,8 +307,9 @@ def owed(account: Account, charge: Charge, rules: Rules, target: date) -> list[O
         left = [(day, segment) for day, segment in tile.served if frontier is None or day >= frontier]
         if not left or (left[0][0] if in_advance else tile.days[-1] + ONE_DAY) > target:
             continue
-        for segment, run in groupby(left, key=lambda pair: pair[1]):
-            days = [day for day, _ in run]
+        of_line = [(segment, sum(cut <= day for cut in cuts)) for day, segment in left]
+        for (segment, _), run in groupby(zip(left, of_line, strict=True), key=itemgetter(1)):
+            days = [day for (day, _), _ in run]
             amount = half_up(cost(charge, tile, days, segment, rules), account.currency.digits)
             lines.append(Owed(LineKind.RECURRING, segment.number, days[0], days[-1] + ONE_DAY, amount))
     return sorted(given_back, key=lambda each: (each.start, each.end)) + lines
