@@ -104,6 +104,11 @@ def test_the_published_check_of_the_day_counts(start: str, end: str, actual: str
 
 # ---- months of thirty days, split by a price change
 
+TWO_MONTHS = {
+    "billing_period": BillingPeriod.SPECIFIC_MONTHS,
+    "period_length": 2,
+    "list_price_base": ListPriceBase.PER_MONTH,
+}
 JANUARY_31 = {"billing_day_type": BillingDayType.SPECIFIC_DAY_OF_MONTH, "billing_day": 31}
 
 
@@ -131,6 +136,10 @@ JANUARY_31 = {"billing_day_type": BillingDayType.SPECIFIC_DAY_OF_MONTH, "billing
         # 01-16      02-11      04-01        16/30 + 10/30, then 18 days that end February + 1 month
         ("2018-01-16", ["2018-02-11"], QUARTERLY, A360, MONTH_FIRST, ["86.67", "166.67"]),
         ("2018-01-16", ["2018-02-11"], QUARTERLY, STRICT, MONTH_FIRST, ["83.33", "166.67"]),
+        # 01-01      02-01      03-01        31 of 60 days (30 strict): two months by day
+        ("2018-01-01", ["2018-02-01"], TWO_MONTHS, A360, BY_DAY, ["103.33", "96.67"]),
+        ("2018-01-01", ["2018-02-01"], TWO_MONTHS, STRICT, BY_DAY, ["100.00", "100.00"]),
+        ("2018-01-01", ["2018-02-01"], TWO_MONTHS, ACTUAL, BY_DAY, ["105.08", "94.92"]),
         # 07-01      09-01      10-01        62 of 90 days (60 strict) and what is left of 90
         ("2018-07-01", ["2018-09-01"], QUARTERLY, A360, BY_DAY, ["206.67", "93.33"]),
         ("2018-07-01", ["2018-09-01"], QUARTERLY, STRICT, BY_DAY, ["200.00", "100.00"]),
@@ -143,7 +152,7 @@ JANUARY_31 = {"billing_day_type": BillingDayType.SPECIFIC_DAY_OF_MONTH, "billing
         ("2026-02-28", ["2026-03-30"], JANUARY_31, STRICT, MONTH_FIRST, ["100.00", "0.00"]),
     ],
 )
-def test_parts_of_thirty_days_add_up_to_what_the_period_costs(
+def test_the_parts_of_a_split_period_add_up_to_what_it_costs(
     start: str, cuts: list[str], terms: dict[str, Any], rule: DaysInMonth, unit: ProrationUnit, amounts: list[str]
 ) -> None:
     edges = [start, *cuts]

@@ -74,6 +74,8 @@ def test_digits_beyond_the_usual_precision_are_kept() -> None:
         (TIERED, {"tiers": STORAGE}, "missing_quantity"),
         (VOLUME, {"tiers": STORAGE, "quantity": "-1"}, "negative_quantity"),
         (TIERED, {"tiers": "10: NaN", "quantity": "1"}, "missing_price"),
+        (TIERED, {"tiers": "10: 1, 20: NaN, rest: 2", "quantity": "1"}, "missing_price"),
+        (VOLUME, {"tiers": "NaN: 1, rest: 2", "quantity": "1"}, "missing_price"),
         (TIERED, {"tiers": SEATS, "quantity": "100.1"}, "quantity_above_tiers"),
         (VOLUME, {"tiers": SEATS, "quantity": "101"}, "quantity_above_tiers"),
         (TIERED, {"tiers": "10: 1, 10: 2", "quantity": "1"}, "tiers_out_of_order"),
@@ -102,6 +104,10 @@ def test_incomplete_terms_are_named(model: ChargeModel, terms: dict[str, Any], c
 )
 def test_a_list_price_is_for_so_many_months(base: ListPriceBase, months: int) -> None:
     assert base_months(base, 5, 3) == months
+
+
+def test_specific_months_can_be_one() -> None:
+    assert base_months(ListPriceBase.PER_SPECIFIC_MONTHS, 1, 3) == 1
 
 
 @pytest.mark.parametrize(

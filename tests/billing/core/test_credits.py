@@ -251,6 +251,33 @@ def test_a_price_that_changed_its_sign_gives_back_what_was_billed_and_no_more() 
     assert bill(priced, "2026-01-16") == ["01-16…01-31 -70.97 PC"]
 
 
+def test_the_first_month_stays_the_first_whatever_follows() -> None:
+    """Billed in full for January 10 to 31 at two prices; the second ends on the 25th, and service resumes in March.
+
+    01-10       01-18          01-25   02-01        03-01
+      |= 8 of 15 ==|== 7 of 15 ===|------|            |===
+    """
+    ended = charge(
+        "2026-01-10",
+        segment("2026-01-10", "2026-01-18"),
+        segment("2026-01-18", "2026-01-25", number=2),
+        segment("2026-03-01", number=3),
+    )
+    priced = after(ended, item("2026-01-18", "2026-02-01", "63.64", number=2))
+    # 46.67 is kept of the 63.64 that 14 of 22 days cost.
+    assert bill(priced, "2026-01-25", Rules(partial_months=PartialMonths.BILL_FULL)) == ["01-25…01-31 -16.97 PC"]
+
+
+def test_an_item_of_the_other_kind_is_left_alone() -> None:
+    """A charge does not change its type, but if it did, nothing would be credited by rules that are not the item's."""
+    once = item("2026-01-01", "2026-01-02", "100")._replace(kind=LineKind.ONE_TIME)
+    ended = charge("2026-01-01", segment("2026-01-01", "2026-01-01"))
+    assert bill(after(ended, once), "2026-01-02") == []
+    removed = charge("2026-01-01", segment("2026-01-01", "2026-01-01"), charge_type=ChargeType.ONE_TIME)
+    recurring = item("2026-01-01", "2026-01-02", "100")
+    assert bill(after(removed, recurring), "2026-01-02", Rules(credit_one_time=True)) == []
+
+
 def test_a_suspension_gives_back_and_the_resumption_bills_anew() -> None:
     """
     01-01    01-11    01-21    02-01
@@ -333,6 +360,19 @@ def test_a_one_time_charge_comes_back_when_removed_by_its_day(
     removed = charge("2026-03-10", segment("2026-03-01", end), charge_type=ChargeType.ONE_TIME, billing_period=None)
     billed = item("2026-03-10", "2026-03-11", "100")._replace(kind=LineKind.ONE_TIME)
     assert bill(after(removed, billed), target, Rules(credit_one_time=allowed)) == expected
+
+
+def test_a_one_time_charge_whose_price_changed_is_not_removed() -> None:
+    """The first price had ended by its day, the one that followed had not."""
+    changed = charge(
+        "2026-03-10",
+        segment("2026-03-01", "2026-03-05"),
+        segment("2026-03-05", number=2),
+        charge_type=ChargeType.ONE_TIME,
+        billing_period=None,
+    )
+    billed = item("2026-03-10", "2026-03-11", "100")._replace(kind=LineKind.ONE_TIME)
+    assert bill(after(changed, billed), "2026-04-01", Rules(credit_one_time=True)) == []
 
 
 # ---- what a credit line carries

@@ -103,6 +103,7 @@ def test_month_end_terms_are_of_whole_months() -> None:
     [
         (BillingDayType.ACCOUNT, 0, "2024-06-07"),
         (BillingDayType.CHARGE_TRIGGER_DAY, 0, "2024-06-20"),
+        (BillingDayType.SPECIFIC_DAY_OF_MONTH, 1, "2024-06-01"),
         (BillingDayType.SPECIFIC_DAY_OF_MONTH, 31, "2024-05-31"),
         (BillingDayType.SUBSCRIPTION_START_DAY, 0, "2024-06-10"),
         (BillingDayType.TERM_START_DAY, 0, "2024-06-12"),
@@ -150,6 +151,8 @@ def test_the_term_day_of_a_charge_is_that_of_the_term_it_begins_in() -> None:
     for terms in ("2024-01-12 2025-01-03 2026-01-20", "2024-01-12 2025-01-03 2026-01-20 2027-01-09"):
         early = charge("2024-01-12", subscription_terms=terms_of(terms), **settings)
         assert periods(early, count=1) == ["24-01-12…24-02-11"]
+        on_its_first_day = charge("2025-01-03", subscription_terms=terms_of(terms), **settings)
+        assert periods(on_its_first_day, count=1) == ["25-01-03…25-02-02"]
         late = charge("2025-05-20", subscription_terms=terms_of(terms), **settings)
         assert periods(late, count=1) == ["25-05-20…25-06-02 !"]
 
@@ -223,6 +226,25 @@ def test_a_new_term_begins_a_new_grid() -> None:
         "25-01-15…25-03-14 !",
         "25-03-15…25-09-14",
         "25-09-15…26-03-14",
+    ]
+
+
+def test_a_new_grid_waits_for_the_first_billing_day_of_its_term() -> None:
+    """Years from the 6th; the second term starts on 2019-08-10, after the 6th of its month.
+
+    18-05-06        19-05-06  19-09-06        20-09-06
+      |----------------|.........|----------------|
+    """
+    priced = charge(
+        "2018-05-06",
+        subscription_terms=terms_of("2018-04-10 2019-08-10 2020-08-10"),
+        billing_period=BillingPeriod.ANNUAL,
+        alignment=TO_TERM_START,
+    )
+    assert periods(priced, bill_cycle_day=6, count=3) == [
+        "18-05-06…19-05-05",
+        "19-05-06…19-09-05 !",
+        "19-09-06…20-09-05",
     ]
 
 
@@ -306,6 +328,18 @@ def test_runs_of_periods_over_terms_tile_without_gap() -> None:
             "billing_day_does_not_fit",
         ),
         (
+            {
+                "billing_period": BillingPeriod.WEEK,
+                "billing_day_type": BillingDayType.SPECIFIC_DAY_OF_WEEK,
+                "billing_day": 8,
+            },
+            "billing_day_does_not_fit",
+        ),
+        (
+            {"billing_day_type": BillingDayType.SPECIFIC_DAY_OF_MONTH},
+            "billing_day_does_not_fit",
+        ),
+        (
             {"billing_day_type": BillingDayType.SPECIFIC_DAY_OF_WEEK, "billing_day": 1},
             "billing_day_does_not_fit",
         ),
@@ -321,9 +355,10 @@ def test_settings_that_do_not_say_when_are_named(settings: dict[str, Any], code:
     assert caught.value.code == code
 
 
-def test_an_account_without_a_bill_cycle_day_is_its_own_flaw() -> None:
+@pytest.mark.parametrize("bill_cycle_day", [0, 32])
+def test_an_account_without_a_bill_cycle_day_is_its_own_flaw(bill_cycle_day: int) -> None:
     with pytest.raises(AccountFlawError):
-        cycle_of(BLUEFIN._replace(bill_cycle_day=0), charge("2024-01-15"), day("2024-01-15"))
+        cycle_of(BLUEFIN._replace(bill_cycle_day=bill_cycle_day), charge("2024-01-15"), day("2024-01-15"))
 
 
 def test_an_evergreen_subscription_has_a_term_start() -> None:

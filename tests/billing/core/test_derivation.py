@@ -72,6 +72,15 @@ TERM_OF_45_DAYS: dict[str, Any] = {
             ['{"v":1,"s":1,"m":"Volume","q":"60","n":2,"t":[["60","100"]],"f":[1,1],"r":2}'],
         ),
         (
+            charge(
+                "2026-01-01",
+                segment("2026-01-01", quantity="5", tiers=tiers("50: 120, 100: 100")),
+                charge_model=ChargeModel.VOLUME,
+            ),
+            Rules(),
+            ['{"v":1,"s":1,"m":"Volume","q":"5","t":[["5","120"]],"f":[1,1],"r":2}'],
+        ),
+        (
             charge("2026-01-11", segment("2026-01-11", "2026-01-18"), segment("2026-01-18", "2026-02-01", number=2)),
             Rules(prorate_partial_periods=False),
             [
@@ -178,6 +187,7 @@ def test_an_amount_is_computed_from_the_derivation_alone(derivation: str, amount
         '{"v":2,"s":1,"m":"FlatFee","p":"100","r":2}',
         '{"v":1,"s":1,"m":"FlatFee","p":"100","r":0}',
         '{"v":1,"s":1,"m":"Unheard","p":"100","r":2}',
+        '{"v":1,"s":1,"m":"FlatFee","p":"100","f":[1,1],"part":[0,5],"r":2}',
         '{"v":1,"s":1,"m":"Tiered","q":"6","t":[["5","120"]],"r":2}',
         '{"v":1,"s":1,"credit":{"item":7,"billed":"300","kept":[{"v":1,"s":1,"m":"FlatFee","p":"1","r":0}]},"r":2}',
     ],

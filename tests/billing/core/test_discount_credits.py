@@ -62,6 +62,23 @@ class TestCredits:
             "r": 2,
         }
 
+    @pytest.mark.parametrize(
+        ("stacked", "amounts"),
+        [
+            (False, ["5.48", "9.87"]),  # 10.00 − 10 % of 45.16 (4.52); 18.00 − 20 % of what that leaves (8.13)
+            (True, ["5.48", "10.97"]),  # 20.00 − 20 % of 45.16 (9.03)
+        ],
+    )
+    def test_give_back_in_the_order_in_which_they_took_off(self, stacked: bool, amounts: list[str]) -> None:
+        """By charge number; that the charge with the lower number has the higher id plays no part."""
+        both = [
+            percentage("10", stacked=stacked)._replace(charge_id=9),
+            percentage("20", "C-00000002", stacked=stacked)._replace(charge_id=3),
+        ]
+        item = billed(line("100"), discounted([line("100")], *both))
+        found = discounted([self.KEPT_14_DAYS], *reversed(both), billed=[item])
+        assert [(each.charge_id, str(each.amount)) for each in found] == [(9, amounts[0]), (3, amounts[1])]
+
     def test_give_back_everything_with_the_whole_item(self) -> None:
         both = [percentage("10"), percentage("20", "C-00000002"), fixed(budget("30"), number="C-00000003")]
         item = billed(line("100"), discounted([line("100")], *both))
@@ -98,6 +115,62 @@ class TestCredits:
         assert [str(each.amount) for each in before] == ["-4.52"]  # 14 of 31 days
         (back,) = discounted([self.KEPT_14_DAYS], ending, billed=[billed(line("100"), before)])
         assert str(back.amount) == "2.26"  # 10 % of 45.16 for 7 of 14 days is kept
+
+    def test_of_two_credits_go_with_the_days_of_each(self) -> None:
+        """31 % from the 17th to the 23rd, 7 of 31 days: 7.00. The end of the month is given back first.
+
+        01-01          01-15   01-20          02-01
+          |== 45.16 =====|-16.13-|-- −38.71 ----|
+                           01-17===01-24           4 of the 7 days with the one, 3 with the other
+        """
+        some_days = percentage("31", "C-00000001", segment("2026-01-17", "2026-01-24", price="31"))
+        before = discounted([line("100")], some_days)
+        assert [str(each.amount) for each in before] == ["-7.00"]
+        found = discounted(
+            [credit("-16.13", ("2026-01-15", "2026-01-20")), credit("-38.71", ("2026-01-20", "2026-02-01"))],
+            some_days,
+            billed=[billed(line("100"), before)],
+        )
+        # 31 % of 61.29 for 3 of 19 days are 3.00; of 45.16 for none of 14 days nothing.
+        assert [(each.period.start.day, str(each.amount)) for each in found] == [(15, "3.00"), (20, "4.00")]
+
+    def test_of_all_days_keep_nothing_whatever_the_amount(self) -> None:
+        before = discounted([line("100")], percentage("10"))
+        (back,) = discounted([credit("-60", JANUARY)], percentage("10"), billed=[billed(line("100"), before)])
+        assert str(back.amount) == "10.00"
+        assert "k" not in json.loads(back.derivation)
+        before = discounted([line("100")], fixed(budget("25")))
+        (back,) = discounted([credit("-60", JANUARY)], fixed(), billed=[billed(line("100"), before)])
+        assert str(back.amount) == "25.00"
+
+    def test_of_cents_keep_their_share(self) -> None:
+        # 0.50 of 1.00 is kept, and 10 % of it.
+        before = discounted([line("1")], percentage("10"))
+        half = credit("-0.50", ("2026-01-16", "2026-02-01"))
+        (back,) = discounted([half], percentage("10"), billed=[billed(line("1"), before)])
+        assert str(back.amount) == "0.05"
+
+    def test_name_the_segment_in_force_when_the_days_began(self) -> None:
+        """Nothing is kept: of the segments that had begun by January 1 the last one is named, whatever follows."""
+        changing = percentage(
+            "10",
+            "C-00000001",
+            segment("2024-01-01", "2025-01-01", price="30", number=1),
+            segment("2025-01-01", "2026-01-01", price="20", number=2),
+            segment("2026-01-01", "2026-01-15", price="10", number=3),
+            segment("2026-01-15", price="5", number=4),
+        )
+        before = discounted([line("100")], changing)
+        (back,) = discounted([credit("-100", JANUARY)], changing, billed=[billed(line("100"), before)])
+        assert (back.segment_number, back.segment_id) == (3, 1003)
+
+    def test_of_a_fixed_amount_name_its_segment_where_it_is_known(self) -> None:
+        before = discounted([line("100")], fixed(budget("25")))
+        item = billed(line("100"), before)
+        for segments, expected in (((), (0, 1)), ((segment("2025-01-01", number=2),), (1002, 2))):
+            voucher = fixed(budget("25", used="25"), segments=segments)
+            (back,) = discounted([self.KEPT_14_DAYS], voucher, billed=[item])
+            assert (back.segment_id, back.segment_number) == expected
 
     def test_of_a_one_time_charge_give_back_all(self) -> None:
         setup = line("80", period=("2026-01-01", "2026-01-02"), kind=LineKind.ONE_TIME)
@@ -148,6 +221,28 @@ class TestCredits:
             date(2026, 2, 1): Decimal(5),
             date(2026, 3, 1): Decimal(0),
         }
+
+    def test_free_each_budget_once(self) -> None:
+        """90.00 for a quarter of 90 days under 10.00 a month; March is given back, then February.
+
+        kept 59.00: 30 × 59 ÷ 90 = 19.67, given back 10.33: March's 10.00 and 0.33 of February
+        kept 31.00: 30 × 31 ÷ 90 = 10.33, given back  9.34, all of February
+        """
+        quarter = line("90", period=("2026-01-01", "2026-04-01"))
+        monthly = fixed(
+            budget("10", ("2026-01-01", "2026-02-01")),
+            budget("10", ("2026-02-01", "2026-03-01")),
+            budget("10", ("2026-03-01", "2026-04-01")),
+        )
+        before = discounted([quarter], monthly)
+        february, march = discounted(
+            [credit("-31", ("2026-03-01", "2026-04-01")), credit("-28", ("2026-02-01", "2026-03-01"))],
+            monthly,
+            billed=[billed(quarter, before)],
+        )
+        assert (str(march.amount), str(february.amount)) == ("10.33", "9.34")
+        assert json.loads(march.derivation)["w"] == [["2026-03-01", "10"], ["2026-02-01", "0.33"]]
+        assert json.loads(february.derivation)["w"] == [["2026-02-01", "9.34"]]
 
     def test_never_leave_an_item_below_zero(self) -> None:
         # Half of 33.33 is 16.67, twice.
@@ -207,6 +302,50 @@ class TestChanges:
         found = discounted([], ended, billed=[billed(line("100"), before)], target_date="2026-03-01")
         assert [str(each.amount) for each in found] == amounts
 
+    def test_the_percentages_that_stay_as_they_were_are_not_looked_at(self, before: list[Line]) -> None:
+        """Billed at 10 %; the list says 20 % now, but no percentage ends within the days."""
+        item = billed(line("100"), before)
+        for end in (None, "2026-02-01"):
+            edited = percentage("20", "C-00000001", segment("2020-01-01", end, price="20"))
+            assert discounted([], edited, billed=[item], target_date="2026-03-01") == []
+
+    def test_one_of_several_changes_is_enough(self, before: list[Line]) -> None:
+        """Of two discounts the first one ends within the days; of its segments the first one does."""
+        lasting = percentage("20", "C-00000002")
+        both = discounted([line("100")], percentage("10"), lasting)
+        ended_later = percentage(
+            "10",
+            "C-00000001",
+            segment("2020-01-01", "2026-01-15", price="10"),
+            segment("2026-01-15", "2027-01-01", price="0", number=2),
+        )
+        found = discounted([], ended_later, lasting, billed=[billed(line("100"), both)], target_date="2026-01-15")
+        # 10.00 less 14 of 31 days of it; then 20 % of 95.48 instead of 90.00.
+        assert [str(each.amount) for each in found] == ["5.48", "-1.10"]
+
     def test_a_fixed_amount_stays(self) -> None:
         before = discounted([line("100")], fixed(budget("25")))
         assert discounted([], fixed(), billed=[billed(line("100"), before)]) == []
+        assert discounted([], fixed(), billed=[billed(line("100"), before, amount="50")]) == []
+
+
+class TestOrder:
+    """By the line that is reduced; of the same days first what is given back, then what is taken off; then by discount."""
+
+    def test_what_a_credit_gives_back_stands_before_what_the_new_line_loses(self) -> None:
+        both = [percentage("10"), percentage("20", "C-00000002")]
+        item = billed(line("100"), discounted([line("100")], *both))
+        rest = ("2026-01-15", "2026-02-01")
+        found = discounted([line("80", period=rest), credit("-54.84", rest)], *both, billed=[item])
+        kinds = [(each.reduces[2], each.charge_id) for each in found if each.reduces]
+        credited, new = LineKind.CREDIT, LineKind.RECURRING
+        assert kinds == [(credited, 1), (credited, 2), (new, 1), (new, 2)]
+
+    def test_what_a_change_gives_back_stands_there_too_by_item(self) -> None:
+        removed = percentage("10", "C-00000002", segment("2020-01-01", "2026-01-15", price="10"))
+        reductions = discounted([line("100")], percentage("10", "C-00000002"))
+        seven = billed(line("100"), reductions)
+        eight = seven._replace(item_id=8)
+        for items in ([seven, eight], [eight, seven]):
+            found = discounted([line("100")], percentage("1"), removed, billed=items)
+            assert [(each.credits_item, each.charge_id) for each in found] == [(7, 2), (8, 2), (None, 1), (None, 2)]

@@ -134,6 +134,32 @@ class TestPercentages:
         assert (found.segment_number, found.segment_id) == (1, 1001)
         assert json.loads(found.derivation)["w"] == [[1, "10", 1], [2, "10", 1]]
 
+    def test_count_only_segments_with_days_in_the_line(self) -> None:
+        # Ended long before, ended on the line's first day, free of any percentage, in force (15 of 31 days).
+        parts = (
+            segment("2025-01-01", "2025-12-01", price="50", number=1),
+            segment("2025-12-01", "2026-01-01", price="40", number=2),
+            segment("2026-01-01", "2026-01-17", price="0", number=3),
+            segment("2026-01-17", price="10", number=4),
+        )
+        (found,) = discounted([line("100")], percentage("10", "C-00000001", *parts))
+        assert (str(found.amount), found.segment_number) == ("-4.84", 4)
+        assert json.loads(found.derivation)["w"] == [[4, "10", 15]]
+
+    @pytest.mark.parametrize(
+        ("value", "amounts"),
+        [("0", []), ("0.5", ["-0.50"]), ("99.5", ["-99.50"]), ("100", ["-100.00"])],
+    )
+    def test_are_anything_from_nothing_to_all(self, value: str, amounts: list[str]) -> None:
+        found = discounted([line("100")], percentage(value))
+        assert [str(each.amount) for each in found] == amounts
+        # What is left of the line is told only where it is the smaller.
+        assert all("l" not in json.loads(each.derivation) for each in found)
+
+    def test_of_less_than_half_a_cent_leave_no_line(self) -> None:
+        assert discounted([line("0.04")], percentage("10")) == []
+        assert [str(each.amount) for each in discounted([line("0.05")], percentage("10"))] == ["-0.01"]
+
     def test_that_add_up_to_more_than_the_line_leave_nothing_of_it(self) -> None:
         found = discounted([line("9.99")], *(percentage("60", f"C-0000000{n}", stacked=True) for n in (1, 2, 3)))
         assert [str(each.amount) for each in found] == ["-5.99", "-4.00"]
@@ -148,7 +174,10 @@ class TestPercentages:
             discounted([], percentage("10", "C-00000001", segment("2026-01-01", price=price)))
         assert caught.value.problem.code == (code or "impossible_percentage")
         assert caught.value.problem.subject == "C-00000001"
-        assert caught.value.problem.message.startswith("Discount C-00000001 (10 % off) ")
+        flaw = "has no percentage" if price is None else f"takes off {price} %"
+        assert caught.value.problem.message == f"Discount C-00000001 (10 % off) {flaw}."
+        hint = "Enter a percentage" if price is None else "Enter a percentage between 0 and 100"
+        assert caught.value.problem.hint == f"{hint} for the discount."
 
 
 class TestFixedAmounts:
@@ -209,6 +238,19 @@ class TestFixedAmounts:
             "r": 2,
         }
         assert (found.segment_id, found.segment_number) == (33, 3)
+
+    def test_take_off_no_more_days_than_the_line_has(self) -> None:
+        # 01-01     01-10     01-15     01-20     02-01       half of the line's ten days lies in either budget
+        #   |--------- budget ---|------- budget -----|
+        #             |====== line, 10.00 ====|
+        short = line("10", period=("2026-01-10", "2026-01-20"))
+        halves = [budget("9", ("2026-01-01", "2026-01-15")), budget("9", ("2026-01-15", "2026-02-01"))]
+        (found,) = discounted([short], fixed(*halves))
+        assert json.loads(found.derivation)["w"] == [["2026-01-01", "9", "0", "5"], ["2026-01-15", "9", "0", "5"]]
+
+    def test_of_no_known_segment_are_of_the_first(self) -> None:
+        (found,) = discounted([line("100")], fixed(budget("25")))
+        assert (found.segment_id, found.segment_number) == (0, 1)
 
     def test_budgets_that_adjoin_can_take_off_a_whole_line(self) -> None:
         # A third of 0.01 is nothing, yet the parts add up.
@@ -344,3 +386,11 @@ def test_revenue_is_net_of_discounts_in_force() -> None:
     found = net_revenue(revenues, [percentage("10"), voucher, ended], day=day("2026-01-20"))
     assert found == {100: Decimal(800), 101: Decimal("30"), 102: Decimal(0)}
     assert net_revenue(revenues, [ended], day=day("2026-01-20") - timedelta(days=1))[100] == 500
+    recurring = percentage("10", applies_to=frozenset({ChargeType.RECURRING}))
+    assert net_revenue(revenues, [recurring], day=day("2026-01-20"))[100] == 900
+    assert (
+        net_revenue(revenues, [recurring._replace(applies_to=frozenset({ChargeType.ONE_TIME}))], day=day("2026-01-20"))[
+            100
+        ]
+        == 1000
+    )

@@ -49,16 +49,33 @@ def test_amounts_round_half_up_to_the_digits_of_the_currency(amount: str, curren
     assert str(round_amount(Decimal(amount), currency)) == rounded
 
 
-@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", "1000000000000.01", "-1000000000000.01", "1E+99"])
-def test_what_is_not_money_is_refused(amount: str) -> None:
-    with pytest.raises(MoneyError):
+NO_NUMBER = "is not a number that fits an invoice"
+TOO_FAR = "beyond the limit of 1,000,000,000,000 USD"
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ("NaN", NO_NUMBER),
+        ("Infinity", NO_NUMBER),
+        ("-Infinity", NO_NUMBER),
+        ("1E+99", NO_NUMBER),
+        ("1000000000000.01", TOO_FAR),
+        ("-1000000000000.01", TOO_FAR),
+    ],
+)
+def test_what_is_not_money_is_refused(amount: str, words: str) -> None:
+    with pytest.raises(MoneyError, match=words):
         round_amount(Decimal(amount), USD)
-    with pytest.raises(MoneyError):
+    with pytest.raises(MoneyError, match=words):
         round_quotient(Decimal(amount), 1, USD)
 
 
-def test_the_limit_itself_is_an_amount() -> None:
-    assert round_amount(-AMOUNT_LIMIT, USD) == -AMOUNT_LIMIT
+@pytest.mark.parametrize("amount", [AMOUNT_LIMIT, -AMOUNT_LIMIT])
+def test_the_limit_itself_is_an_amount(amount: Decimal) -> None:
+    assert round_amount(amount, USD) == amount
+    assert round_quotient(amount, 1, USD) == amount
+    assert scale_price(amount, 3, 3) == amount
 
 
 def test_a_quotient_just_below_the_half_is_not_rounded_twice() -> None:
@@ -90,9 +107,10 @@ def test_prices_scale_to_the_billing_period(price: str, multiplier: int, divisor
     assert scale_price(Decimal(price), multiplier, divisor) == Decimal(scaled)
 
 
-def test_a_price_that_outgrows_the_limit_is_refused() -> None:
+@pytest.mark.parametrize("price", [AMOUNT_LIMIT, -AMOUNT_LIMIT])
+def test_a_price_that_outgrows_the_limit_is_refused(price: Decimal) -> None:
     with pytest.raises(MoneyError):
-        scale_price(AMOUNT_LIMIT, 12, 1)
+        scale_price(price, 12, 1)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +157,25 @@ def test_a_split_that_cannot_add_up_is_refused(total: str, weights: list[int]) -
 
 
 @pytest.mark.parametrize(
-    ("text", "amount"), [("1234.5", "1234.50"), (" -3 ", "-3.00"), ("+0.10", "0.10"), ("7.000", "7.00"), ("-0", "0.00")]
+    ("text", "amount"),
+    [
+        ("1234.5", "1234.50"),
+        (" -3 ", "-3.00"),
+        ("+0.10", "0.10"),
+        ("7.000", "7.00"),
+        ("-0", "0.00"),
+        ("1000000000000", "1000000000000.00"),
+        ("-1000000000000", "-1000000000000.00"),
+    ],
 )
 def test_amounts_are_read_as_people_type_them(text: str, amount: str) -> None:
     assert str(parse_amount(text, USD)) == amount
+
+
+def test_yen_are_read_without_a_point() -> None:
+    assert str(parse_amount("1234", JPY)) == "1234"
+    with pytest.raises(MoneyError, match="JPY amounts have at most 0 decimal places"):
+        parse_amount("1234.5", JPY)
 
 
 def test_prices_keep_every_digit_they_were_written_with() -> None:
@@ -171,6 +204,8 @@ def test_amounts_survive_being_written_and_read(amount: Decimal) -> None:
         ("-10", "-7", "-7"),
         ("-10", "-12", "-10"),
         ("-10", "1", "0"),
+        ("-0.50", "-0.20", "-0.20"),
+        ("0.50", "0.20", "0.20"),
         ("0", "3", "0"),
         ("0", "-3", "0"),
     ],

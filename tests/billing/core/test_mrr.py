@@ -62,20 +62,30 @@ def test_a_term_of_odd_length_counts_its_months_to_the_day() -> None:
 
 @pytest.mark.parametrize("charge_type", [ChargeType.ONE_TIME, ChargeType.USAGE])
 def test_what_does_not_recur_brings_nothing(charge_type: ChargeType) -> None:
-    assert monthly_revenue(MONTHLY_FLAT_FEE._replace(charge_type=charge_type), segment("2026-01-01")) == 0
+    found = monthly_revenue(MONTHLY_FLAT_FEE._replace(charge_type=charge_type), segment("2026-01-01"))
+    assert str(found) == "0" and isinstance(found, Decimal)
 
 
 @pytest.mark.parametrize(
-    ("changes", "term"),
+    ("changes", "term", "code"),
     [
-        ({"billing_period": BillingPeriod.SUBSCRIPTION_TERM}, None),
-        ({"billing_period": BillingPeriod.SUBSCRIPTION_TERM}, Term(day("2026-01-01"), None)),
-        ({"billing_period": BillingPeriod.SPECIFIC_MONTHS}, A_YEAR),
-        ({"billing_period": BillingPeriod.SPECIFIC_DAYS}, A_YEAR),
-        ({"list_price_base": ListPriceBase.PER_WEEK}, A_YEAR),
-        ({"billing_period": BillingPeriod.WEEK, "list_price_base": ListPriceBase.PER_MONTH}, A_YEAR),
+        ({"billing_period": BillingPeriod.SUBSCRIPTION_TERM}, None, "evergreen_subscription"),
+        (
+            {"billing_period": BillingPeriod.SUBSCRIPTION_TERM},
+            Term(day("2026-01-01"), None),
+            "evergreen_subscription",
+        ),
+        ({"billing_period": BillingPeriod.SPECIFIC_MONTHS}, A_YEAR, "missing_period_length"),
+        ({"billing_period": BillingPeriod.SPECIFIC_DAYS}, A_YEAR, "missing_period_length"),
+        ({"list_price_base": ListPriceBase.PER_WEEK}, A_YEAR, "list_price_base_does_not_fit"),
+        (
+            {"billing_period": BillingPeriod.WEEK, "list_price_base": ListPriceBase.PER_MONTH},
+            A_YEAR,
+            "list_price_base_does_not_fit",
+        ),
     ],
 )
-def test_an_unknown_or_unfit_length_is_refused(changes: dict[str, Any], term: Term | None) -> None:
-    with pytest.raises(UnpriceableError):
+def test_an_unknown_or_unfit_length_is_refused(changes: dict[str, Any], term: Term | None, code: str) -> None:
+    with pytest.raises(UnpriceableError) as caught:
         monthly_revenue(MONTHLY_FLAT_FEE._replace(**changes), segment("2026-01-01"), term)
+    assert caught.value.code == code

@@ -103,6 +103,7 @@ def test_incomplete_usage_is_named(quantity: str, included: str, price: str, cod
         ("1", tiers("rest: 1, 50: 2"), "1", "tiers_out_of_order"),
         ("1", tiers("100: NaN"), "1", "missing_price"),
         ("1", tiers("NaN: 1"), "1", "missing_price"),
+        ("1", tiers("100: 1, 200: NaN, 300: 1"), "1", "missing_price"),
         ("1", tiers("100: 1"), "Infinity", "missing_price"),
         ("-1", tiers("100: 1"), "1", "negative_quantity"),
     ],

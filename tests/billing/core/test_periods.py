@@ -7,8 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.core.periods import Cycle, add_months, cycle_from, date_in_month, month_after, month_number, tiles
-from tests.billing.core import day
+from billing.core.periods import (
+    Cycle,
+    DayCycle,
+    MonthCycle,
+    add_months,
+    cycle_from,
+    date_in_month,
+    days_in,
+    month_after,
+    month_number,
+    months_in,
+    natural_period,
+    span_grid,
+    tiles,
+)
+from billing.core.types import BillingPeriod, Period
+from tests.billing.core import MONTHLY_FLAT_FEE, day
 
 ONE_DAY = timedelta(days=1)
 DAYS = st.dates(date(1999, 1, 1), date(2040, 12, 31))
@@ -54,6 +69,46 @@ def boundaries_day_by_day(origin: date, billing_day: int, months: int, until: da
 )
 def test_months_are_added_and_clamped_to_the_end_of_the_month(start: str, months: int, result: str) -> None:
     assert add_months(day(start), months) == day(result)
+
+
+@pytest.mark.parametrize(
+    ("period", "length", "months", "days"),
+    [
+        (None, 4, 0, 0),
+        ("Month", 0, 1, 0),
+        ("Quarter", 0, 3, 0),
+        ("SemiAnnual", 0, 6, 0),
+        ("Annual", 0, 12, 0),
+        ("EighteenMonths", 0, 18, 0),
+        ("TwoYears", 0, 24, 0),
+        ("ThreeYears", 0, 36, 0),
+        ("FiveYears", 0, 60, 0),
+        ("SpecificMonths", 4, 4, 0),
+        ("SubscriptionTerm", 4, 0, 0),
+        ("Week", 4, 0, 7),
+        ("SpecificWeeks", 4, 0, 28),
+        ("SpecificDays", 4, 0, 4),
+    ],
+)
+def test_a_billing_period_has_so_many_months_or_days(period: str | None, length: int, months: int, days: int) -> None:
+    terms = MONTHLY_FLAT_FEE._replace(billing_period=BillingPeriod(period) if period else None, period_length=length)
+    assert (months_in(terms), days_in(terms)) == (months, days)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "kind"),
+    [
+        ("2024-01-15", "2025-01-15", MonthCycle),
+        ("2024-01-31", "2024-02-29", MonthCycle),  # from month's end to month's end
+        ("2024-02-29", "2024-03-31", MonthCycle),
+        ("2024-01-30", "2024-02-28", DayCycle),  # a day short of a month
+        ("2024-01-15", "2024-01-20", DayCycle),
+    ],
+)
+def test_a_span_is_made_of_months_where_they_fit(start: str, end: str, kind: type) -> None:
+    grid = span_grid(day(start), day(end))
+    assert isinstance(grid, kind)
+    assert natural_period(grid, day(start)) == Period(day(start), day(end))
 
 
 def test_month_end_never_drifts() -> None:

@@ -380,3 +380,19 @@ def test_the_safety_bound_counts_lines_not_periods_and_can_be_set() -> None:
 def test_a_free_part_period_is_kept_and_not_called_prorated() -> None:
     free = charge("2026-01-10", segment("2026-01-10", price="0"))
     assert bill(free, target="2026-01-10") == ["01-10…01-31 0.00"]
+
+
+def test_a_weekly_price_for_a_month_is_a_problem_that_names_the_charge() -> None:
+    weekly = charge(
+        "2026-01-05",
+        billing_period=BillingPeriod.WEEK,
+        billing_day_type=BillingDayType.CHARGE_TRIGGER_DAY,
+        list_price_base=PER_MONTH,
+    )
+    (problem,) = price(BLUEFIN, [weekly], rules=Rules(), target_date=day("2026-01-05")).problems
+    assert problem == (
+        "list_price_base_does_not_fit",
+        "C-00000001",
+        "Charge C-00000001 (Support) has a list price base that cannot be counted in its billing period.",
+        "Choose a list price base of weeks for weekly periods and of months for monthly ones.",
+    )

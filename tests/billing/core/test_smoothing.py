@@ -165,6 +165,32 @@ def test_fewer_included_units_within_a_block_are_charged_as_soon_as_known() -> N
     assert units(run(per_period(3), [usage(1000, 500), usage(500, 400), usage(0, 400)])) == [0, 200, 0]
 
 
+def test_what_a_block_was_charged_is_kept_by_price() -> None:
+    """1 unit at 1.00, then 2 and 3 at 2.00: the newest price alone grows, and an old one that returns begins anew."""
+    prices = ["1", "2", "2", "1", "1"]
+    results = run(per_period(6), [usage(n, 0, price) for n, price in enumerate(prices, 1)])
+    assert amounts(results) == [1, 4, 6, 4, 5]
+    charged = [result.state.charged for result in results if isinstance(result.state, Block)]
+    first, second = Charged(Decimal(1), Decimal(1)), Charged(Decimal(5), Decimal(2))
+    assert charged[2:] == [
+        (first, second),
+        (first, second, Charged(Decimal(4), Decimal(1))),
+        (first, second, Charged(Decimal(9), Decimal(1))),
+    ]
+
+
+def test_what_was_charged_last_is_given_back_first() -> None:
+    """100 units at 1.00 and 100 at 2.00 above 500 and none; then 1,200 are included, and all of it is."""
+    results = run(per_period(4), [usage(100, 0, 1), usage(100, 0, 2), usage(0, 600, 2)])
+    assert amounts(results) == [100, 200, -300]
+    assert '"t":[["200","0"],["200","0"],["-100","2"],["-100","1"]]' in results[-1].rate.working
+
+
+def test_a_credit_rate_credits_nothing_unless_the_choice_says_so() -> None:
+    without = per_period(1, "0.05")._replace(unused_units=UnusedUnitsCredit.NO_CREDIT)
+    assert amounts(run(without, [usage(100)])) == [0]
+
+
 def test_the_credit_rate_of_0_credits_nothing_and_is_allowed() -> None:
     assert amounts(run(per_period(1, "0"), [usage(100)])) == [0]
 
@@ -222,6 +248,22 @@ def test_nothing_rolls_over_from_a_partial_first_period_which_pays_its_own_overa
             (
                 '"m":"Overage","q":"100","sm":["PerBillingPeriod",1],"w":[["0","0"],["100","500"]],"at":1,"cr":"0.05",'
                 '"p":"0.1","t":[["500","0"],["-400","0.05"]],"k":["Included","Unused"]'
+            ),
+        ),
+        (
+            per_period(2),
+            [usage(1200)],
+            (
+                '"m":"Overage","q":"1200","sm":["PerBillingPeriod",2],"w":[["0","0"],["1200","500"]],"at":1,"p":"0.1",'
+                '"t":[["1000","0"],["200","0.1"]],"k":["Included","Overage"]'
+            ),
+        ),
+        (
+            rollover(2),
+            [usage(300), usage(50), usage(700)],
+            (
+                '"m":"Overage","q":"700","sm":["Rollover",2],"inc":"500","lots":[["150",1],["500",2]],"p":"0.1",'
+                '"t":[["150","0"],["500","0"],["50","0"]],"k":["Lot","Lot","Included"]'
             ),
         ),
         (
