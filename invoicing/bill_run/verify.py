@@ -69,17 +69,22 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "i4_discount_beyond_line",
         _OF_RUN,
-        """SELECT 'item ' || i.id FROM (
+        """WITH reduced AS MATERIALIZED (
                SELECT DISTINCT coalesce(r.credits_id, r.id) AS id FROM invoicing_invoice v
                JOIN invoicing_invoiceitem d ON d.invoice_id = v.id AND d.kind = 'Discount' JOIN invoicing_invoiceitem r ON r.id = d.reduces_id
                WHERE {scope} AND v.status IN ('Draft', 'Posted')
-           ) reduced JOIN invoicing_invoiceitem i ON i.id = reduced.id CROSS JOIN LATERAL (
-               SELECT coalesce(sum(k.amount), 0) AS credited FROM invoicing_invoiceitem k JOIN invoicing_invoice w ON w.id = k.invoice_id
-               WHERE k.credits_id = i.id AND w.status <> 'Canceled'
-           ) c CROSS JOIN LATERAL (
-               SELECT sum(x.amount) AS taken FROM invoicing_invoiceitem x JOIN invoicing_invoice w ON w.id = x.invoice_id AND w.status <> 'Canceled'
-               WHERE x.kind = 'Discount' AND x.reduces_id IN (SELECT i.id UNION ALL SELECT k.id FROM invoicing_invoiceitem k WHERE k.credits_id = i.id)
-           ) t WHERE taken > 0 OR taken < -(i.amount + credited)""",
+           ), about AS MATERIALIZED (
+               SELECT id, id AS line_id, 0 AS credited FROM reduced
+               UNION ALL
+               SELECT reduced.id, k.id, CASE w.status WHEN 'Canceled' THEN 0 ELSE k.amount END
+               FROM reduced JOIN invoicing_invoiceitem k ON k.credits_id = reduced.id JOIN invoicing_invoice w ON w.id = k.invoice_id
+           ), sums AS (
+               SELECT about.id, sum(x.amount) AS taken FROM about JOIN invoicing_invoiceitem x ON x.reduces_id = about.line_id AND x.kind = 'Discount'
+               JOIN invoicing_invoice w ON w.id = x.invoice_id AND w.status <> 'Canceled' GROUP BY about.id
+           )
+           SELECT 'item ' || i.id FROM sums JOIN invoicing_invoiceitem i ON i.id = sums.id
+           JOIN (SELECT id, sum(credited) AS credited FROM about GROUP BY id) c ON c.id = i.id
+           WHERE taken > 0 OR taken < -(i.amount + credited)""",
     ),
     Check(
         "i1_coverage_without_item",

@@ -62,6 +62,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 @pytest.mark.parametrize("rules", RULES)
 def test_ten_years_in_the_database_leave_no_gap_no_overlap_and_no_cent(rules, superuser_connection, record_property):
+    superuser_connection.execute("VACUUM ANALYZE")
     BillingRules.objects.update(**RULES[rules])
     source = Random(f"{SEED} {rules}")
     count = SUBSCRIPTIONS // len(RULES)
@@ -74,7 +75,7 @@ def test_ten_years_in_the_database_leave_no_gap_no_overlap_and_no_cent(rules, su
         if today.year > year:
             year = today.year
             # As autovacuum would.
-            superuser_connection.execute("ANALYZE")
+            superuser_connection.execute("VACUUM ANALYZE")
             assert audit() == []
         sell_some(business, today, count)
         for _ in range(max(count // 25, 1)):
@@ -88,7 +89,9 @@ def test_ten_years_in_the_database_leave_no_gap_no_overlap_and_no_cent(rules, su
     print(f"{rules}: {dict(sorted(business.figures.items()))}")
     record_property("figures", dict(business.figures))
     if SUBSCRIPTIONS >= 200:
-        missing = {*OrderActionType.values, "runs posted", "runs canceled", "drafts canceled", "discounted items"}
+        # Nothing sold here waits for a trigger date; tests/billing/test_trigger_dates.py is about those.
+        ordered = {*OrderActionType.values} - {OrderActionType.SET_TRIGGER_DATES}
+        missing = {*ordered, "runs posted", "runs canceled", "drafts canceled", "discounted items"}
         assert missing - business.figures.keys() == set()
         assert business.figures["items credited"] > 50
 
