@@ -1,7 +1,7 @@
 """Fixtures for all tests: tables made by the owner, tests signed in as the application, cleaning as the superuser (D9)."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import hypothesis
@@ -21,7 +21,9 @@ DEFAULT_TODAY = date(2026, 7, 15)
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker) -> Iterator[None]:
+def django_db_setup(
+    request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker
+) -> Iterator[database.Cleaner]:
     """Provide the test database; tests sign in as the application, so that guards made of missing rights are tested, too."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     name = f"test_tallyrun_{worker}" if worker else "test_tallyrun"
@@ -35,10 +37,16 @@ def django_db_setup(request: pytest.FixtureRequest, django_test_environment: Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", clean_up)
-        yield
+        yield cleaner
     with django_db_blocker.unblock():
         connections.close_all()
         database.drop(name)
+
+
+@pytest.fixture
+def begin_anew(django_db_setup: database.Cleaner, transactional_db: None) -> Callable[[], None]:
+    """Bring the database back to where migrations left it, in the middle of a test that tells one story several times."""
+    return django_db_setup.clean
 
 
 def _raw(url: str) -> psycopg.Connection:
