@@ -121,7 +121,7 @@ def test_however_often_runs_take_place_orders_between_them_leave_the_same_days_a
         found[name], lines[name] = left_of_lines(business), len(written_lines())
         print(f"{name}: {business.figures['runs']} runs, {lines[name]} lines")
     assert found["once"] == found["now and then"] == found["every day"]
-    assert lines["once"] < lines["every day"]
+    assert lines["once"] < lines["now and then"] < lines["every day"]
 
 
 def left_of_lines(business: Business) -> list[tuple[Any, ...]]:
