@@ -169,7 +169,8 @@ def close_run(run_id: int) -> None:
 
 # Days are released from their end only: what bills later days, or credits or reduces these, has to go first. A credit's own
 # days are billed again when it goes, so nobody else may have billed them meanwhile. What several invoices have credited or
-# taken off one and the same item is taken back in the opposite order.
+# taken off one and the same item is taken back in the opposite order. And days that come back with a credit, though nothing
+# bills them now, may not come back after days that go.
 _LATER_BILLING = """
 SELECT DISTINCT coalesce(v.number, v.reference) FROM (
     SELECT later.item_id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id
@@ -191,6 +192,17 @@ SELECT DISTINCT coalesce(v.number, v.reference) FROM (
         UNION ALL SELECT k.id FROM invoicing_invoiceitem k WHERE k.credits_id = coalesce(r.credits_id, r.id)
     ) about
     JOIN invoicing_invoiceitem d ON d.reduces_id = about.id AND d.charge_id = i.charge_id AND d.id > i.id WHERE {mine}
+    UNION ALL
+    SELECT i.id FROM invoicing_invoice w JOIN invoicing_invoiceitem k ON k.invoice_id = w.id AND k.kind = 'Credit'
+    JOIN invoicing_invoiceitem i ON i.id = k.credits_id JOIN (
+        SELECT m.charge_id, lower(m.period) AS start FROM invoicing_invoice w
+        JOIN invoicing_invoiceitem m ON m.invoice_id = w.id AND m.kind = 'Recurring' WHERE {mine}
+    ) gone ON gone.charge_id = k.charge_id AND gone.start < lower(k.period)
+    WHERE {mine} AND NOT EXISTS (
+        SELECT 1 FROM invoicing_invoice w JOIN invoicing_invoiceitem b ON b.invoice_id = w.id AND b.kind = 'Credit'
+        JOIN invoicing_invoiceitem o ON o.id = b.credits_id JOIN invoicing_invoice v ON v.id = o.invoice_id
+        WHERE {mine} AND b.charge_id = gone.charge_id AND b.period @> gone.start AND v.status <> 'Canceled' AND NOT {theirs}
+    )
 ) found JOIN invoicing_invoiceitem li ON li.id = found.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
 WHERE v.status <> 'Canceled' AND NOT {theirs} ORDER BY 1 LIMIT 3
 """

@@ -152,6 +152,25 @@ def test_credits_of_one_line_go_together_or_the_latest_first(seats):
     assert audit() == []
 
 
+@pytest.mark.parametrize("first", ["2026-01-01", "2026-02-01"])
+def test_a_draft_stays_while_later_days_would_come_back_with_a_credit(seats, first):
+    """March is given back by a credit, so that nothing bills it at the moment but the draft with the credit itself.
+
+    billed    |== January ==|== February ==|== March ==|
+    change                                 |-- credit and charge -- …     1 Mar
+    """
+    drafts = {target: bill(target).invoices.get() for target in ("2026-01-01", "2026-02-01", "2026-03-01")}
+    change(seats, "2026-03-01", quantity="7")
+    credit = bill("2026-03-01").invoices.get()
+    before = covered()
+    going = [draft.pk for target, draft in drafts.items() if target >= first]
+    with pytest.raises(CancelError, match=drafts["2026-03-01"].reference):
+        cancel_drafts([*going[:-1], credit.pk])
+    assert covered() == before
+    assert cancel_drafts([*going, credit.pk]) == len(going) + 1
+    assert audit() == []
+
+
 def test_a_draft_whose_lines_are_credited_stays_until_the_credit_goes(seats):
     first = bill("2026-01-01").invoices.get()
     change(seats, "2026-01-16", quantity=None)

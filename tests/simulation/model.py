@@ -108,7 +108,20 @@ class Model:
                     return True
                 if mine and any(day > mine[-1] for day, _ in others):
                     return True
-        return False
+        return self._would_leave_a_hole(invoices)
+
+    def _would_leave_a_hole(self, invoices: Collection[int]) -> bool:
+        """Tell whether days would come back with a credit after days that go for good."""
+        going = [line for line in self.lines.values() if line.invoice_id in invoices]
+        back: dict[int, set[date]] = defaultdict(set)
+        for line in going:
+            if line.credits is not None and self.lines[line.credits].invoice_id not in invoices:
+                back[line.charge_id].update(line.all_days)
+        return any(
+            line.start not in back[line.charge_id] and any(day > line.start for day in back[line.charge_id])
+            for line in going
+            if line.kind is LineKind.RECURRING
+        )
 
     def cancel(self, invoices: Collection[int]) -> None:
         """Forget invoices: their days are free again, and what they gave back is billed again by the items that had it."""
