@@ -22,6 +22,8 @@ def current_rules() -> Rules:
         RecurringStyle(rules.recurring_style),
         rules.bill_past_term_end,
         rules.bill_to_term_end_when_auto_renew,
+        rules.bill_usage_partial_months,
+        rules.rate_usage_individually,
     )
 
 

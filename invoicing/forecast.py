@@ -81,7 +81,7 @@ def forecast(subscription: Subscription, *, rules: Rules, today: date, lines: in
     )
     if not loaded:
         return Forecast([], until)
-    account, _, charges, discounts = loaded[0]
+    account, _, charges, discounts, _ = loaded[0]
     shared = _shared_discounts(subscription, charges, discounts)
     without = {charge.charge_id for charge in shared}
     kept = [charge for charge in charges if charge.charge_id not in without]
@@ -90,7 +90,7 @@ def forecast(subscription: Subscription, *, rules: Rules, today: date, lines: in
     problem = None
     day: date | None = today
     while day is not None:
-        found, problems = ahead.run(day)
+        found, problems, _ = ahead.run(day)
         if problems:
             problem = problems[0]
             break
@@ -175,7 +175,7 @@ class _Ahead:
         return discounted(account, charges, priced.lines, self.discounts, rules=rules, target_date=target)
 
     def _finds(self, target: date) -> bool:
-        found, problems = self._price(self._renewed(target), target, _MANY_LINES)
+        found, problems, _ = self._price(self._renewed(target), target, _MANY_LINES)
         return bool(found or problems)
 
     def _renewed(self, target: date) -> list[Charge]:

@@ -37,10 +37,10 @@ def next_invoice(account_id: int, *, today: date) -> NextInvoice:
         loaded = load_accounts([account_id], target_date=target, rules=rules)
         if not loaded:
             break
-        account, _, charges, discounts = loaded[0]
-        lines, problems = price(account, charges, rules=rules, target_date=target)
+        account, _, charges, discounts, usage = loaded[0]
+        lines, problems, _ = price(account, charges, rules=rules, target_date=target, usage=usage)
         if not problems:
-            lines, problems = discounted(account, charges, lines, discounts, rules=rules, target_date=target)
+            lines, problems, _ = discounted(account, charges, lines, discounts, rules=rules, target_date=target)
         if problems:
             return NextInvoice(today, [], Decimal(0), account.currency.code, problems[0].message)
         if lines:
@@ -67,6 +67,8 @@ def _due_days(lines: Sequence[Line], charges: Sequence[Charge], today: date) -> 
 
 def _due_on(line: Line, charge: Charge) -> date:
     """Return the first target date that bills a line that reduces no other."""
+    if line.kind is LineKind.USAGE:
+        return line.period.end
     arrears = line.kind is LineKind.RECURRING and charge.terms.billing_timing is BillingTiming.IN_ARREARS
     return line.period.end if arrears else line.period.start
 

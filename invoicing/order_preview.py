@@ -20,8 +20,7 @@ from billing.models import OrderAction
 from billing.queries import current_rules
 from billing.services.orders import Action, CreatedBy, NewSubscription, place_order
 from billing.services.renewals import renew_due
-from invoicing.bill_run.load import load_accounts
-from invoicing.bill_run.run import Terms, price_accounts
+from invoicing.bill_run.run import Terms, load, price_accounts
 from invoicing.bill_run.write import DraftInvoice
 from invoicing.models import AccountOutcome
 
@@ -111,7 +110,7 @@ def _billed(account_ids: list[int], target: date) -> tuple[list[DraftInvoice], l
     """Return the drafts of a run with this target date, renewals included, and why accounts could not be billed."""
     renew_due(target, account_ids)
     terms = Terms(0, target, target, frozenset(), current_rules())
-    drafts, outcomes = price_accounts(load_accounts(account_ids, target_date=target, rules=terms.rules), terms)
+    drafts, outcomes, _ = price_accounts(load(account_ids, terms), terms)
     return drafts, [outcome.message for outcome in outcomes if outcome.outcome == AccountOutcome.FAILED]
 
 

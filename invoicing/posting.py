@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.refusals import explain_refusal
 from invoicing.models import BillRun, BillRunStatus, Invoice, InvoiceStatus
+from usage.rating import unrate
 
 BATCH = 10_000  # invoices posted in one transaction; keeps the counter row's lock well under a second
 
@@ -203,6 +204,10 @@ SELECT DISTINCT coalesce(v.number, v.reference) FROM (
         JOIN invoicing_invoiceitem o ON o.id = b.credits_id JOIN invoicing_invoice v ON v.id = o.invoice_id
         WHERE {mine} AND b.charge_id = gone.charge_id AND b.period @> gone.start AND v.status <> 'Canceled' AND NOT {theirs}
     )
+    UNION ALL
+    SELECT later.id FROM invoicing_invoice w JOIN invoicing_invoiceitem i ON i.invoice_id = w.id AND i.kind = 'Usage'
+    JOIN usage_ratedusage u ON u.charge_id = i.charge_id AND u.is_live AND u.id > i.rated_usage_id
+    JOIN invoicing_invoiceitem later ON later.rated_usage_id = u.id WHERE {mine}
 ) found JOIN invoicing_invoiceitem li ON li.id = found.item_id JOIN invoicing_invoice v ON v.id = li.invoice_id
 WHERE v.status <> 'Canceled' AND NOT {theirs} ORDER BY 1 LIMIT 3
 """
@@ -232,6 +237,31 @@ GROUP BY i.id HAVING min(lower(k.period)) = lower(i.period) ORDER BY i.charge_id
 """
 
 
+# What was rated of the same charges after the usage of these drafts, on no invoice because there was none, goes with it.
+_USAGE_OF_DRAFTS = """
+SELECT u.id FROM usage_ratedusage u JOIN (
+    SELECT i.charge_id, min(i.rated_usage_id) AS first FROM invoicing_invoiceitem i
+    WHERE i.invoice_id = ANY(%(ids)s) AND i.kind = 'Usage' GROUP BY i.charge_id
+) gone ON gone.charge_id = u.charge_id AND u.id >= gone.first WHERE u.is_live ORDER BY u.id FOR UPDATE OF u
+"""
+
+# Days without any usage are on no invoice. They go with the run that found none, unless later ones have been rated since.
+_USAGE_OF_RUN = """
+SELECT u.id FROM usage_ratedusage u WHERE u.run = %(run)s AND u.is_live
+  AND NOT EXISTS (SELECT 1 FROM usage_ratedusage later WHERE later.charge_id = u.charge_id AND later.is_live AND later.id > u.id AND later.run <> u.run)
+  AND NOT EXISTS (
+    SELECT 1 FROM usage_ratedusage other JOIN invoicing_invoiceitem i ON i.rated_usage_id = other.id
+    WHERE other.charge_id = u.charge_id AND other.is_live AND other.run = u.run)
+ORDER BY u.id FOR UPDATE OF u
+"""
+_LOCK_ACCOUNTS_OF_USAGE = """
+SELECT id FROM accounts_account WHERE id IN (
+    SELECT s.invoice_owner_id FROM usage_ratedusage u JOIN billing_rateplancharge c ON c.id = u.charge_id
+    JOIN billing_subscription s ON s.id = c.subscription_id WHERE u.run = %(run)s AND u.is_live
+) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
 class CancelError(Exception):
     """Why drafts were not canceled, in words; nothing has changed."""
 
@@ -253,6 +283,8 @@ def cancel_drafts(invoice_ids: list[int]) -> int:
             return 0
         _refuse_if_billed_later(_LATER_THAN_INVOICES, ids=ids)
         Invoice.objects.filter(pk__in=ids).update(status=InvoiceStatus.CANCELED, canceled_at=timezone.now())
+        cursor.execute(_USAGE_OF_DRAFTS, {"ids": ids})
+        unrate([row[0] for row in cursor.fetchall()])
         cursor.execute(_RELEASE, {"ids": ids})
         # Several of them may have shortened the same item, one after the other.
         cursor.execute(_LENGTHEN, {"ids": ids})
@@ -311,7 +343,16 @@ def cancel_run(run_id: int) -> int:
         except CancelError as error:
             BillRun.objects.filter(pk=run_id, status=BillRunStatus.CANCEL_IN_PROGRESS).update(error=str(error))
             return canceled
+    _give_back_days_without_usage(run_id)
     BillRun.objects.filter(pk=run_id, status=BillRunStatus.CANCEL_IN_PROGRESS).update(
         status=BillRunStatus.CANCELED, finished_at=timezone.now(), error=""
     )
     return canceled
+
+
+def _give_back_days_without_usage(run_id: int) -> None:
+    """Let days in which a run found no usage be rated anew: usage may have come meanwhile."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK_ACCOUNTS_OF_USAGE, {"run": run_id})
+        cursor.execute(_USAGE_OF_RUN, {"run": run_id})
+        unrate([row[0] for row in cursor.fetchall()])

@@ -17,7 +17,6 @@ from billing.core.types import ChargeType
 from billing.queries import auto_post_allowed, current_rules
 from billing.services.renewals import renew_due
 from invoicing.bill_run import run as bill_run
-from invoicing.bill_run.load import load_accounts
 from invoicing.delivery import queue_invoice, queue_run
 from invoicing.models import (
     AccountOutcome,
@@ -146,9 +145,9 @@ def preview_run(request: RunRequest, *, today: date) -> RunPreview:
         if request.auto_renew:
             # As the run would do first of all; undone below.
             renew_due(request.target_date, chosen)
-        loaded = load_accounts(chosen, target_date=request.target_date, rules=terms.rules)
+        loaded = bill_run.load(chosen, terms)
         transaction.set_rollback(True)
-    drafts, outcomes = bill_run.price_accounts(loaded, terms)
+    drafts, outcomes, _ = bill_run.price_accounts(loaded, terms)
     totals: Counter[str] = Counter()
     for draft, _ in drafts:
         totals[draft.key.currency] += sum((line.amount for line in draft.lines), Decimal(0))  # type: ignore[assignment]

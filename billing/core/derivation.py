@@ -8,7 +8,8 @@ A derivation is JSON without free text; numbers with digits after the point are 
     p     price per list price base                                       flat fee and per unit
     q     quantity                                                        all but flat fee
     t     tiers reached, [[units, price], …]; a third member "FlatFee"    tiered and volume
-          marks a price that is charged once, whatever the units
+          marks a price that is charged once, whatever the units, and a
+          fourth one how often usage counted in groups makes it be charged
     n     number of the first tier in t; absent when 1                    volume
     f     [months per billing period, months per list price base]         recurring
     u     unit of f where it is not months: "w" weeks, "d" days           recurring
@@ -22,10 +23,17 @@ A derivation is JSON without free text; numbers with digits after the point are 
           where proration counts days throughout
     r     decimal digits the amount was rounded to, half-up
 
+    less  what is billed for these days already, taken off after rounding  usage
+
 Days covered are counted as the rules say: in months of thirty days, those that the line adds to the days before it.
 
     amount = rate × f[0] ÷ f[1] × part ÷ of      rate = p | p × q | Σ t      rounded once, at the end
            = rate × f[0] ÷ f[1] × day[0] ÷ day[1]
+
+Usage has the members of `usage_rates` and `overage` as well; late usage of a smoothed charge instead of all but v, s, r
+and less the derivations of the periods that are priced again:
+
+    again  [derivation, …]                                  amount = Σ again − less
 
 A credit has instead of all but v, s and r one member:
 
@@ -69,6 +77,8 @@ def amount_of(derivation: str | Mapping[str, Any], currency: Currency) -> Decima
         for days in values["credit"].get("kept", []):
             kept = EXACT.add(kept, amount_of(days, currency))
         amount = Fraction(no_more_than(billed, kept)) - Fraction(billed)
+    elif "again" in values:
+        amount = sum((Fraction(amount_of(period, currency)) for period in values["again"]), Fraction(0))
     else:
         amount = _rate(values)
     if "f" in values:
@@ -78,7 +88,8 @@ def amount_of(derivation: str | Mapping[str, Any], currency: Currency) -> Decima
             amount *= _months(values["part"]) / _months(values.get("of", [months]))
         elif "day" in values:
             amount *= Fraction(*values["day"])
-    return round_quotient(Decimal(amount.numerator), amount.denominator, currency)
+    rounded = round_quotient(Decimal(amount.numerator), amount.denominator, currency)
+    return EXACT.subtract(rounded, Decimal(values["less"])) if "less" in values else rounded
 
 
 def _rate(values: Mapping[str, Any]) -> Fraction:
@@ -93,8 +104,8 @@ def _rate(values: Mapping[str, Any]) -> Fraction:
     return sum((_step_amount(*step) for step in values["t"]), Fraction(0))
 
 
-def _step_amount(units: str, price: str, price_format: str = PriceFormat.PER_UNIT) -> Fraction:
-    return Fraction(price) if price_format == PriceFormat.FLAT_FEE else Fraction(units) * Fraction(price)
+def _step_amount(units: str, price: str, price_format: str = PriceFormat.PER_UNIT, times: int = 1) -> Fraction:
+    return Fraction(price) * times if price_format == PriceFormat.FLAT_FEE else Fraction(units) * Fraction(price)
 
 
 def _months(share: list[int]) -> Fraction:

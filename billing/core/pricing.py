@@ -7,7 +7,7 @@ the line with its derivation.
 If anything is wrong the account gets problems and no lines at all: a partial bill is worse than a late one (I15).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import DecimalException
@@ -18,6 +18,7 @@ from billing.core.credits import one_time_credits
 from billing.core.cycles import AccountFlawError
 from billing.core.derivation import VERSION
 from billing.core.money import MoneyError, round_amount
+from billing.core.overage import OverageError
 from billing.core.recurring import recurring_lines
 from billing.core.timing import one_time_due
 from billing.core.types import (
@@ -29,8 +30,14 @@ from billing.core.types import (
     LineKind,
     Pricing,
     Problem,
+    Rated,
     Rules,
 )
+from billing.core.units import QuantityError
+from billing.core.usage import Usage
+from billing.core.usage_rating import usage_lines
+
+_NO_USAGE: Final[Mapping[int, Usage]] = {}
 
 MAX_LINES_PER_CHARGE: Final = 40
 """Safety bound of one run (I14): more than three years of overdue months are a mistake, not a bill."""
@@ -44,14 +51,16 @@ def price(
     target_date: date,
     excluded: AbstractSet[ChargeType] = frozenset(),
     max_lines_per_charge: int = MAX_LINES_PER_CHARGE,
+    usage: Mapping[int, Usage] = _NO_USAGE,
 ) -> Pricing:
     """Return every line of `charges` that is due by `target_date` and not yet covered, or the problems that forbid it.
 
     Lines follow the order of `charges`, each charge's credits before its new lines and both oldest first. Usage charges
-    and discounts are not priced here.
+    are priced where `usage` has them by their ids. Discounts are not priced here.
     """
     lines: list[Line] = []
     problems: list[Problem] = []
+    rated: list[Rated] = []
     for charge in charges:
         charge_type, model = charge.terms.charge_type, charge.terms.charge_model
         if model is ChargeModel.DISCOUNT_FIXED or model is ChargeModel.DISCOUNT_PERCENTAGE or charge_type in excluded:
@@ -61,9 +70,16 @@ def price(
                 lines += recurring_lines(account, charge, rules, target_date, max_lines_per_charge)
             elif charge_type is ChargeType.ONE_TIME:
                 lines += _one_time_lines(account, charge, rules, target_date)
-            elif charge_type is not ChargeType.USAGE:
+            elif charge_type is ChargeType.USAGE:
+                if charge.charge_id in usage:
+                    found, periods = usage_lines(
+                        account, charge, usage[charge.charge_id], rules, target_date, max_lines_per_charge
+                    )
+                    lines += found
+                    rated += periods
+            else:
                 assert_never(charge_type)
-        except (UnpriceableError, MoneyError, DecimalException) as flaw:
+        except (UnpriceableError, OverageError, QuantityError, MoneyError, DecimalException) as flaw:
             problem = _problem(account, charge, flaw)
             # Every charge meets the same flaw of its account; the operator needs to read it once.
             if problem not in problems:
@@ -71,7 +87,7 @@ def price(
     # An account that owes nothing is not asked for what only an invoice needs.
     if lines or problems:
         problems += invoice_problems(account)
-    return Pricing([], problems) if problems else Pricing(lines, problems)
+    return Pricing([], problems) if problems else Pricing(lines, problems, rated)
 
 
 def _one_time_lines(account: Account, charge: Charge, rules: Rules, target_date: date) -> list[Line]:
@@ -110,8 +126,10 @@ def _problem(account: Account, charge: Charge, flaw: Exception) -> Problem:
     if isinstance(flaw, AccountFlawError):
         return Problem(flaw.code, account.number, f"Account {account.number} {flaw.message}.", f"{flaw.hint}.")
     named = f"Charge {charge.number} ({charge.name})"
-    if isinstance(flaw, UnpriceableError):
+    if isinstance(flaw, UnpriceableError | OverageError):
         return Problem(flaw.code, charge.number, f"{named} {flaw.message}.", f"{flaw.hint}.")
+    if isinstance(flaw, QuantityError):
+        return Problem("unfit_unit", charge.number, f"{named} cannot be rated. {flaw}", "Correct its unit of measure.")
     if isinstance(flaw, MoneyError):
         message = f"{named} cannot be billed. {flaw}"
         return Problem("amount_too_large", charge.number, message, "Check its price and quantity.")

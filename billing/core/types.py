@@ -5,6 +5,7 @@ Everything that exists once per line is a NamedTuple (cheap to make by the hundr
 The enumerations are those of domain.md 2.1.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -114,9 +115,26 @@ class DiscountLevel(StrEnum):
     ACCOUNT = "Account"
 
 
+class RatingGroup(StrEnum):
+    """Which usage of a billing period is counted together before it is priced (domain.md 6.4)."""
+
+    BILLING_PERIOD = "ByBillingPeriod"
+    START_DATE = "ByUsageStartDate"
+    RECORD = "ByUsageRecord"
+    UPLOAD = "ByUsageUpload"
+
+
+class UsageRating(StrEnum):
+    """When usage is billed: once its period is over, or by every run, what was used since the one before."""
+
+    END_OF_PERIOD = "EndOfBillingPeriod"
+    ON_DEMAND = "OnDemand"
+
+
 class LineKind(StrEnum):
     RECURRING = "Recurring"
     ONE_TIME = "OneTime"
+    USAGE = "Usage"
     CREDIT = "Credit"
     DISCOUNT = "Discount"
 
@@ -149,6 +167,8 @@ class Rules(NamedTuple):
     `credit_one_time`: a one-time charge that is removed after it was billed is credited. `bill_past_term_end`: while
     the term still runs, its last period is billed whole although the term ends within it (auto-renew off).
     `bill_to_term_end_when_auto_renew`: with auto-renew on, the last period of a term is cut at the term's end.
+    `bill_usage_partial_months`: off, usage of a charge's partial first month (or week) costs nothing.
+    `rate_usage_individually`: each usage record is rounded and priced by itself.
     """
 
     days_in_month: DaysInMonth = DaysInMonth.ACTUAL
@@ -160,6 +180,8 @@ class Rules(NamedTuple):
     recurring_style: RecurringStyle = RecurringStyle.RATE_PLAN
     bill_past_term_end: bool = False
     bill_to_term_end_when_auto_renew: bool = True
+    bill_usage_partial_months: bool = True
+    rate_usage_individually: bool = False
 
 
 class ChargeTerms(NamedTuple):
@@ -207,7 +229,9 @@ class Billed(NamedTuple):
 class Segment(NamedTuple):
     """A stretch of a charge's life with one price and quantity; amendments open a new one.
 
-    `price` serves flat fee and per unit, `tiers` the tiered models; prices are per list price base.
+    `price` serves flat fee, per unit and overage, `tiers` the tiered models; prices are per list price base. Of overage,
+    `quantity` is the units included; the last tier of tiered with overage is the overage. `credit_rate` is what a unit
+    that a smoothed charge left unused is credited with.
     """
 
     segment_id: int
@@ -217,6 +241,7 @@ class Segment(NamedTuple):
     quantity: Decimal | None
     price: Decimal | None
     tiers: tuple[Tier, ...] = ()
+    credit_rate: Decimal | None = None
 
 
 class Charge(NamedTuple):
@@ -259,13 +284,39 @@ class Account(NamedTuple):
     sequence_id: int | None
 
 
+class RatedKind(StrEnum):
+    """How a rated period came about: `LATE` is usage of days that were rated before."""
+
+    PERIOD = "Period"
+    LATE = "Late"
+
+
+class Rated(NamedTuple):
+    """Usage of a charge that a run has priced: its days, and what was counted in them for the first time.
+
+    `counted_from` is the day since which the price counts usage: that of the period, or where rating is on demand the
+    beginning of the billing period. `quantity` is the usage counted now, not rounded; `amount` what it adds, in the
+    account's currency. `state` is what the smoothing of the next period needs, as JSON text, else empty.
+    `slices` are those that are Processed by it.
+    """
+
+    charge_id: int
+    kind: RatedKind
+    period: Period
+    counted_from: date
+    quantity: Decimal
+    amount: Decimal
+    state: str
+    slices: tuple[int, ...]
+
+
 class Line(NamedTuple):
     """One priced invoice line.
 
     `amount` is rounded once to the account's currency. `derivation` is compact JSON text emitted by the
     computation that priced the line; re-adding it gives `amount` (D15). A credit names in `credits_item` the item
     whose days it gives back; a discount names in `reduces` the charge, period and kind of the line that it
-    reduces.
+    reduces. A usage line comes with the `rated` period it bills.
     """
 
     charge_id: int
@@ -284,6 +335,7 @@ class Line(NamedTuple):
     segment_number: int = 0
     credits_item: int | None = None
     reduces: tuple[int, Period, LineKind] | None = None
+    rated: Rated | None = None
 
 
 class Problem(NamedTuple):
@@ -296,10 +348,14 @@ class Problem(NamedTuple):
 
 
 class Pricing(NamedTuple):
-    """What `price` returns: all lines of one account, or the problems that forbid billing it."""
+    """What `price` returns: all lines of one account, or the problems that forbid billing it.
+
+    `rated` are the periods whose usage was priced, those without a line included.
+    """
 
     lines: list[Line]
     problems: list[Problem]
+    rated: Sequence[Rated] = ()
 
 
 class GroupingKey(NamedTuple):

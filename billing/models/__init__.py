@@ -19,6 +19,7 @@ from billing.models.subscriptions import (
     SubscriptionTerm,
     TermType,
 )
+from billing.models.units import UnitOfMeasure, UnitRounding
 
 __all__ = [
     "BillingRules",
@@ -39,4 +40,6 @@ __all__ = [
     "SubscriptionStatus",
     "SubscriptionTerm",
     "TermType",
+    "UnitOfMeasure",
+    "UnitRounding",
 ]

@@ -80,6 +80,9 @@ class ProductRatePlanChargePrice(models.Model):
     charge = models.ForeignKey(ProductRatePlanCharge, on_delete=models.CASCADE, related_name="prices")
     currency = models.CharField(max_length=3, validators=[validate_currency])
     price = NumericField(null=True, blank=True, help_text="Flat fee and per unit; tiered charges have tiers instead.")
+    credit_rate = NumericField(
+        null=True, blank=True, help_text="Smoothed overage: what a unit left unused is credited with."
+    )
 
     class Meta:
         ordering = ["charge", "currency"]
@@ -89,7 +92,7 @@ class ProductRatePlanChargePrice(models.Model):
                 name="charge_price_once",
                 violation_error_message="This charge already has a price in that currency.",
             ),
-            models.CheckConstraint(name="charge_price_numbers", condition=within_limits("price")),
+            models.CheckConstraint(name="charge_price_numbers", condition=within_limits("price", "credit_rate")),
         ]
 
     def __str__(self) -> str:

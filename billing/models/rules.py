@@ -31,6 +31,10 @@ class BillingRules(models.Model):
     )
     bill_past_term_end = models.BooleanField(default=False, db_default=False)
     bill_to_term_end_when_auto_renew = models.BooleanField(default=True, db_default=True)
+    bill_usage_partial_months = models.BooleanField(default=True, db_default=True)
+    rate_usage_individually = models.BooleanField(default=False, db_default=False)
+    customer_hierarchy = models.BooleanField(default=False, db_default=False)
+    include_child_usage = models.BooleanField(default=False, db_default=False)
     auto_renew_default = models.BooleanField(default=True, db_default=True)
     auto_post_default = models.BooleanField(default=False, db_default=False)
     allow_auto_post = models.BooleanField(
@@ -45,7 +49,12 @@ class BillingRules(models.Model):
                 name="billing_rules_one_row",
                 condition=Q(id=1),
                 violation_error_message="There is one set of billing rules; change that one.",
-            )
+            ),
+            models.CheckConstraint(
+                name="child_usage_needs_hierarchy",
+                condition=Q(include_child_usage=False) | Q(customer_hierarchy=True),
+                violation_error_message="Usage of child accounts needs the customer hierarchy.",
+            ),
         ]
 
     def __str__(self) -> str:

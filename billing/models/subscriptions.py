@@ -161,6 +161,9 @@ class ChargeSegment(models.Model):
     effective_end = models.DateField(null=True, blank=True)
     quantity = NumericField(null=True, blank=True)
     price = NumericField(null=True, blank=True, help_text="Per list price base; empty for tiered charges.")
+    credit_rate = NumericField(
+        null=True, blank=True, help_text="Smoothed overage: what a unit left unused is credited with."
+    )
     mrr = NumericField("MRR", default=0, help_text="Monthly recurring revenue while this segment runs.")
 
     class Meta:
@@ -172,7 +175,9 @@ class ChargeSegment(models.Model):
                 condition=Q(effective_end__isnull=True) | Q(effective_end__gte=F("effective_start")),
                 violation_error_message="The end must not lie before the start.",
             ),
-            models.CheckConstraint(name="segment_numbers", condition=within_limits("quantity", "price", "mrr")),
+            models.CheckConstraint(
+                name="segment_numbers", condition=within_limits("quantity", "price", "credit_rate", "mrr")
+            ),
             ExclusionConstraint(
                 name="i1_segments_no_overlap",
                 expressions=[

@@ -9,6 +9,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from billing.core.smoothing import OverageCalculation, SmoothingModel, UnusedUnitsCredit
 from billing.core.types import (
     Alignment,
     BillingDayType,
@@ -19,6 +20,8 @@ from billing.core.types import (
     DiscountLevel,
     ListPriceBase,
     PriceFormat,
+    RatingGroup,
+    UsageRating,
 )
 
 # Billing periods whose length the charge gives, and models that reduce other charges.
@@ -122,6 +125,38 @@ class BillingTermsModel(models.Model):
     unit = models.CharField(
         max_length=30, blank=True, validators=[SINGLE_LINE], help_text="What the quantity counts, for example seat."
     )
+    rating_group = models.CharField(
+        max_length=16,
+        choices=choices_of(RatingGroup),
+        default=RatingGroup.BILLING_PERIOD,
+        db_default=RatingGroup.BILLING_PERIOD.value,
+        help_text="Usage: what is counted together before it is priced.",
+    )
+    usage_rating = models.CharField(
+        max_length=18,
+        choices=choices_of(UsageRating),
+        default=UsageRating.END_OF_PERIOD,
+        db_default=UsageRating.END_OF_PERIOD.value,
+        help_text="Usage: billed once its period is over, or by every run.",
+    )
+    smoothing_model = models.CharField(
+        max_length=13, choices=choices_of(SmoothingModel), blank=True, default="", db_default=""
+    )
+    smoothing_periods = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Over how many billing periods overage is smoothed; 0 without smoothing."
+    )
+    overage_calculation = models.CharField(
+        max_length=20,
+        choices=choices_of(OverageCalculation),
+        default=OverageCalculation.END_OF_SMOOTHING_PERIOD,
+        db_default=OverageCalculation.END_OF_SMOOTHING_PERIOD.value,
+    )
+    unused_units_credit = models.CharField(
+        max_length=20,
+        choices=choices_of(UnusedUnitsCredit),
+        default=UnusedUnitsCredit.NO_CREDIT,
+        db_default=UnusedUnitsCredit.NO_CREDIT.value,
+    )
 
     class Meta:
         abstract = True
@@ -143,9 +178,14 @@ def terms_constraints(prefix: str) -> list[models.CheckConstraint]:
         "list_price_base": ListPriceBase,
         "billing_day_type": BillingDayType,
         "alignment": Alignment,
+        "rating_group": RatingGroup,
+        "usage_rating": UsageRating,
+        "overage_calculation": OverageCalculation,
+        "unused_units_credit": UnusedUnitsCredit,
     }
     condition = (
-        Q(billing_period__in=["", *(period.value for period in BillingPeriod)])
+        Q(smoothing_model__in=["", *(model.value for model in SmoothingModel)])
+        & Q(billing_period__in=["", *(period.value for period in BillingPeriod)])
         & Q(trigger_event__in=TriggerEvent.values)
         & Q(end_condition__in=EndCondition.values, up_to_periods_type__in=UpToPeriodsType.values)
         & Q(discount_level__in=["", *(level.value for level in DiscountLevel)])
@@ -171,9 +211,10 @@ def terms_constraints(prefix: str) -> list[models.CheckConstraint]:
     discounts = Q(charge_model__in=DISCOUNTS, discount_level__in=[level.value for level in DiscountLevel]) | (
         ~Q(charge_model__in=DISCOUNTS) & Q(discount_level="")
     )
+    smoothed = Q(smoothing_model="", smoothing_periods=0) | (~Q(smoothing_model="") & Q(smoothing_periods__gte=1))
     return [
         models.CheckConstraint(name=f"{prefix}_terms_known", condition=condition),
-        models.CheckConstraint(name=f"{prefix}_terms_complete", condition=specific & discounts),
+        models.CheckConstraint(name=f"{prefix}_terms_complete", condition=specific & discounts & smoothed),
     ]
 
 

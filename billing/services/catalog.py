@@ -7,6 +7,7 @@ from decimal import Decimal
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from billing.core.smoothing import Smoothing
 from billing.core.types import (
     Alignment,
     BillingDayType,
@@ -16,7 +17,9 @@ from billing.core.types import (
     ChargeType,
     DiscountLevel,
     ListPriceBase,
+    RatingGroup,
     Tier,
+    UsageRating,
 )
 from billing.models import (
     Product,
@@ -76,11 +79,15 @@ def create_charge(
     discount_level: DiscountLevel | None = None,
     discount_applies_to: Sequence[ChargeType] = (),
     discount_stacked: bool = False,
+    rating_group: RatingGroup = RatingGroup.BILLING_PERIOD,
+    usage_rating: UsageRating = UsageRating.END_OF_PERIOD,
+    smoothing: Smoothing | None = None,
 ) -> ProductRatePlanCharge:
     """Add a charge to a rate plan, with one price (flat fee, per unit, discount) or one set of tiers for each currency.
 
-    The price of a percentage discount is its percentage. Raises ValidationError naming the field; then nothing was
-    created.
+    The price of a percentage discount is its percentage; the usual quantity of overage is the units included. The
+    credit rate of a smoothed charge holds for all its currencies. Raises ValidationError naming the field; then nothing
+    was created.
     """
     charge = ProductRatePlanCharge(
         rate_plan=rate_plan,
@@ -104,18 +111,30 @@ def create_charge(
         discount_level=discount_level or "",
         discount_applies_to=list(discount_applies_to),
         discount_stacked=discount_stacked,
+        rating_group=rating_group,
+        usage_rating=usage_rating,
     )
+    if smoothing is not None:
+        charge.smoothing_model = smoothing.model
+        charge.smoothing_periods = smoothing.periods
+        charge.overage_calculation = smoothing.calculation
+        charge.unused_units_credit = smoothing.unused_units
     refuse_flaws(charge)
     charge.full_clean()
     with transaction.atomic():
         charge.save(force_insert=True)
         for currency, price in prices.items():
-            set_price(charge=charge, currency=currency, price=price)
+            rate = None if smoothing is None else smoothing.credit_rate
+            set_price(charge=charge, currency=currency, price=price, credit_rate=rate)
     return charge
 
 
 def set_price(
-    *, charge: ProductRatePlanCharge, currency: str, price: Decimal | Sequence[Tier]
+    *,
+    charge: ProductRatePlanCharge,
+    currency: str,
+    price: Decimal | Sequence[Tier],
+    credit_rate: Decimal | None = None,
 ) -> ProductRatePlanChargePrice:
     """Set what a charge costs in one currency; subscriptions keep the price they were sold at.
 
@@ -128,6 +147,7 @@ def set_price(
         row = ProductRatePlanChargePrice.objects.filter(charge=charge, currency=currency).first()
         row = row or ProductRatePlanChargePrice(charge=charge, currency=currency)
         row.price = price if isinstance(price, Decimal) else None
+        row.credit_rate = credit_rate
         row.full_clean()
         row.save()
         row.tiers.all().delete()

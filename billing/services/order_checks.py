@@ -102,7 +102,8 @@ class PlanCheck:
         quantity = pricing.quantity(choice.quantity, charge.default_quantity)
         if self.report.problems.count > before:
             return None
-        segment = pricing.revenue(PlacedSegment(1, start, end, quantity, price, tiers), term)
+        placed = PlacedSegment(1, start, end, quantity, price, tiers, credit_rate=self._credit_rate(charge))
+        segment = pricing.revenue(placed, term)
         if segment is None:
             return None
         row = RatePlanCharge(
@@ -112,6 +113,9 @@ class PlanCheck:
             **{name: getattr(charge, name) for name in TERMS},
         )
         return ChargeState(row, [segment], earliest=starts.contract_effective)
+
+    def _credit_rate(self, charge: ProductRatePlanCharge) -> Decimal | None:
+        return next((row.credit_rate for row in charge.prices.all() if row.currency == self.currency), None)
 
     def _catalogue_price(self, charge: ProductRatePlanCharge) -> tuple[Decimal | None, tuple[Tier, ...]]:
         for row in charge.prices.all():

@@ -93,10 +93,21 @@ def _segments(subscription_ids: set[int]) -> dict[int, list[PlacedSegment]]:
     for row in of_these.order_by("segment", "number").values_list("segment_id", "up_to", "price", "price_format"):
         tiers[row[0]].append(Tier(row[1], row[2], PriceFormat(row[3])))
     found: dict[int, list[PlacedSegment]] = defaultdict(list)
-    columns = ("charge_id", "id", "number", "effective_start", "effective_end", "quantity", "price", "mrr")
+    columns = (
+        "charge_id",
+        "id",
+        "number",
+        "effective_start",
+        "effective_end",
+        "quantity",
+        "price",
+        "mrr",
+        "credit_rate",
+    )
     rows = ChargeSegment.objects.filter(charge__subscription__in=subscription_ids).order_by("charge", "number")
-    for charge_id, pk, number, start, end, quantity, price, mrr in rows.values_list(*columns):
-        found[charge_id].append(PlacedSegment(number, start, end, quantity, price, tuple(tiers[pk]), mrr, pk))
+    for charge_id, pk, number, start, end, quantity, price, mrr, credit_rate in rows.values_list(*columns):
+        placed = PlacedSegment(number, start, end, quantity, price, tuple(tiers[pk]), mrr, pk, credit_rate)
+        found[charge_id].append(placed)
     return found
 
 

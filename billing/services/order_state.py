@@ -41,6 +41,7 @@ class PlacedSegment(NamedTuple):
     tiers: tuple[Tier, ...]
     mrr: Decimal = Decimal(0)
     pk: int | None = None
+    credit_rate: Decimal | None = None
 
     @property
     def has_days(self) -> bool:
@@ -52,7 +53,9 @@ class PlacedSegment(NamedTuple):
 
     def for_core(self) -> Segment:
         """Return it as the pricing core takes it."""
-        return Segment(self.pk or 0, self.number, self.start, self.end, self.quantity, self.price, self.tiers)
+        return Segment(
+            self.pk or 0, self.number, self.start, self.end, self.quantity, self.price, self.tiers, self.credit_rate
+        )
 
 
 @dataclass(eq=False, slots=True)

@@ -146,6 +146,7 @@ def _segment_row(charge: ChargeState, segment: PlacedSegment) -> ChargeSegment:
         effective_end=segment.end,
         quantity=segment.quantity,
         price=segment.price,
+        credit_rate=segment.credit_rate,
         mrr=segment.mrr,
     )
 

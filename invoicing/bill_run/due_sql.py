@@ -26,7 +26,17 @@ TO_CREDIT = f"""(CASE WHEN billed.day IS NULL OR c.charge_type = 'OneTime' AND N
     WHEN s.term_end < billed.day OR EXISTS (SELECT 1 FROM billing_chargesegment e WHERE e.charge_id = c.id AND e.effective_end < billed.day)
     THEN EXISTS (SELECT 1 {CREDITABLE}) ELSE false END)"""
 
-DUE = f"({_LEFT} OR {TO_CREDIT})"
+# Usage has days left that have not been rated, or some that belongs to days rated before. A period that ends later is let
+# through: only pricing knows where it ends.
+_RATED_THROUGH = """(
+    SELECT upper(r.period) FROM usage_ratedusage r WHERE r.charge_id = c.id AND r.is_live AND r.kind = 'Period' ORDER BY upper(r.period) DESC LIMIT 1
+)"""
+_TO_RATE = f"""(SELECT rated.day IS NULL OR rated.day < LEAST(
+        %(target)s, s.term_end, (SELECT max(coalesce(g.effective_end, 'infinity')) FROM billing_chargesegment g WHERE g.charge_id = c.id))
+    OR EXISTS (SELECT 1 FROM usage_usageslice u WHERE u.charge_id = c.id AND u.rated_id IS NULL AND u.last_day < rated.day)
+    FROM (SELECT {_RATED_THROUGH} AS day) rated)"""
+
+DUE = f"(CASE WHEN c.charge_type = 'Usage' THEN {_TO_RATE} ELSE {_LEFT} OR {TO_CREDIT} END)"
 
 # Discounts are due with the lines that they reduce; by themselves only where they have changed for what is billed.
 IS_DISCOUNT = "c.charge_model IN ('DiscountFixedAmount', 'DiscountPercentage')"

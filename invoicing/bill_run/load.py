@@ -1,6 +1,6 @@
 """Reading a chunk: a fixed number of flat queries, turned into the values that the pricing core takes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from itertools import groupby
@@ -32,8 +32,10 @@ from billing.core.types import (
     Tier,
 )
 from billing.core.types import Term as SubscriptionTerm
+from billing.core.usage import Usage
 from invoicing.bill_run.discount_loading import Discounts, load_discounts
 from invoicing.bill_run.due_sql import BEGUN, BILLED_THROUGH, TO_CREDIT, TO_LOAD
+from usage.loading import load_usage
 
 # Which of these a chunk is about: its own accounts, or (for a preview) accounts given by id.
 CHUNK_ACCOUNTS = "SELECT account_id FROM invoicing_billrunaccount WHERE chunk_id = %(scope)s AND outcome = 'Pending'"
@@ -60,7 +62,7 @@ _SEGMENTS = f"""
 SELECT s.invoice_owner_id, c.id, c.number, c.name, s.id, s.contract_effective, s.invoice_separately, c.trigger_date, billed.day,
        concat_ws(' ', c.charge_type, c.charge_model, c.billing_timing, c.list_price_base, c.billing_day_type, c.alignment, c.period_length,
                  c.price_base_months, c.billing_day, c.billing_period),
-       c.rate_plan_id, s.term_end, s.auto_renew, {TO_CREDIT}, g.id, g.number, g.effective_start, g.effective_end, g.quantity, g.price
+       c.rate_plan_id, s.term_end, s.auto_renew, {TO_CREDIT}, g.id, g.number, g.effective_start, g.effective_end, g.quantity, g.price, g.credit_rate
 FROM billing_subscription s
 JOIN billing_rateplancharge c ON c.subscription_id = s.id
 LEFT JOIN billing_chargesegment g ON g.charge_id = c.id
@@ -92,7 +94,7 @@ _account_of = itemgetter(0)
 _charge_of = itemgetter(1)
 # Columns of _SEGMENTS: those before the terms are a Charge's, those from the segment's id on a Segment's.
 _CHARGE_ID, _SUBSCRIPTION_ID, _TERMS, _TO_CREDIT, _SEGMENT_ID = 1, 4, 9, 13, 14
-_TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME)
+_TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME, ChargeModel.TIERED_WITH_OVERAGE)
 
 
 class LoadedAccount(NamedTuple):
@@ -102,6 +104,7 @@ class LoadedAccount(NamedTuple):
     term: Term | None
     charges: list[Charge]
     discounts: Discounts
+    usage: Mapping[int, Usage]
 
 
 class _Beside(NamedTuple):
@@ -148,12 +151,18 @@ def load_accounts(
         )
         charges = {account_id: list(_charges(rows, more)) for account_id, rows in groupby(segment_rows, _account_of)}
         discounts = load_discounts(cursor, charges.values(), target_date=target_date)
+    usage = load_usage(
+        {row[_CHARGE_ID] for row in segment_rows if _terms(row[_TERMS]).charge_type is ChargeType.USAGE},
+        target_date=target_date,
+        individually=rules.rate_usage_individually,
+    )
     return [
         LoadedAccount(
             Account(row[0], row[1], _currency(row[2]), *row[3:8]),
             None if row[8] is None else Term(*row[8:13]),
             charges.get(row[0], []),
             discounts,
+            usage,
         )
         for row in account_rows
     ]
@@ -165,7 +174,7 @@ def _charges(rows: Iterator[tuple[Any, ...]], more: _Beside) -> Iterator[Charge]
         for row in segment_rows:
             segment_id = row[_SEGMENT_ID]
             if segment_id is not None:
-                segments.append(Segment._make((*row[_SEGMENT_ID:], more.tiers.get(segment_id, ()))))
+                segments.append(Segment._make((*row[_SEGMENT_ID:-1], more.tiers.get(segment_id, ()), row[-1])))
         terms = more.terms.get(row[_SUBSCRIPTION_ID], ()) if more.terms else ()
         billed = more.billed.get(charge_id, ()) if row[_TO_CREDIT] else ()
         yield Charge._make(

@@ -23,8 +23,8 @@ from django.utils import timezone
 from accounts.models import Account, BillingBatch, NumberPurpose
 from accounts.numbering import take_numbers
 from billing.core.grouping import group
-from billing.core.pricing import price
-from billing.core.types import ChargeType, Problem, Rules
+from billing.core.pricing import MAX_LINES_PER_CHARGE, price
+from billing.core.types import ChargeType, Problem, Rated, Rules
 from billing.queries import current_rules
 from billing.services.renewals import renew_due
 from invoicing.bill_run.claim import Claim, claimed_chunk, finishing, halve, park
@@ -38,6 +38,7 @@ from invoicing.bill_run.write import DraftInvoice, Outcome, finish_chunk, write_
 from invoicing.delivery import queue_run
 from invoicing.models import AccountOutcome, BillRun, BillRunChunk, BillRunScope, BillRunStatus, ChunkState
 from invoicing.posting import cancel_run, post_run
+from usage.rating import cut_slices, slices_to_cut, write_rated
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,14 @@ class Terms(NamedTuple):
     invoice_date: date
     excluded: frozenset[ChargeType]
     rules: Rules
+
+
+class PricedAccounts(NamedTuple):
+    """What becomes of the accounts of a chunk; `rated` are the days whose usage was priced, billed or not."""
+
+    drafts: list[DraftInvoice]
+    outcomes: list[Outcome]
+    rated: list[Rated]
 
 
 class RunStoppedError(Exception):
@@ -235,9 +244,10 @@ def bill_chunk(chunk_id: int, terms: Terms) -> None:
     with transaction.atomic():
         _enter(terms.run_id)
         lock_accounts(chunk_id)
-        loaded = load_accounts(chunk_id, target_date=terms.target_date, rules=terms.rules)
-        drafts, outcomes = price_accounts(loaded, terms)
-        totals = write_drafts(terms.run_id, drafts, invoice_date=terms.invoice_date)
+        loaded = load(chunk_id, terms)
+        drafts, outcomes, rated = price_accounts(loaded, terms)
+        rated_ids = write_rated(rated, run_id=terms.run_id)
+        totals = write_drafts(terms.run_id, drafts, invoice_date=terms.invoice_date, rated=rated_ids)
         write_outcomes(chunk_id, outcomes)
         counts = Counter(outcome.outcome for outcome in outcomes)
         finish_chunk(chunk_id, invoices=len(drafts), billed=counts["Billed"], failed=counts["Failed"], totals=totals)
@@ -255,16 +265,33 @@ def _enter(run_id: int) -> None:
             raise RunStoppedError
 
 
-def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> tuple[list[DraftInvoice], list[Outcome]]:
+def load(scope: int | list[int], terms: Terms) -> list[LoadedAccount]:
+    """Return the accounts of a chunk (its id) or of a preview (account ids) with what may be due.
+
+    Pending usage that reaches over the end of a period is cut there first, which is a write: a preview undoes it.
+    """
+    loaded = load_accounts(scope, target_date=terms.target_date, rules=terms.rules)
+    cuts: dict[int, list[date]] = {}
+    for account, _, charges, _, usage in loaded:
+        if usage and charges:
+            cuts |= slices_to_cut(account, charges, usage, terms.rules, terms.target_date, MAX_LINES_PER_CHARGE)
+    if cuts:
+        cut_slices(cuts)
+        loaded = load_accounts(scope, target_date=terms.target_date, rules=terms.rules)
+    return loaded
+
+
+def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> PricedAccounts:
     """Return the drafts of all accounts and one outcome each; a problem of one account leaves the others alone."""
     drafts: list[DraftInvoice] = []
     outcomes: list[Outcome] = []
-    for account, term, charges, discounts in loaded:
-        lines, problems = price(
-            account, charges, rules=terms.rules, target_date=terms.target_date, excluded=terms.excluded
+    rated: list[Rated] = []
+    for account, term, charges, discounts, usage in loaded:
+        lines, problems, periods = price(
+            account, charges, rules=terms.rules, target_date=terms.target_date, excluded=terms.excluded, usage=usage
         )
         if discounts.terms and not problems:
-            lines, problems = discounted(
+            lines, problems, _ = discounted(
                 account,
                 charges,
                 lines,
@@ -275,7 +302,9 @@ def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> tuple[list[Draf
             )
         if problems:
             outcomes.append(_failed(account.account_id, problems))
-        elif not lines:
+            continue
+        rated += periods
+        if not lines:
             outcomes.append(
                 Outcome(
                     account.account_id,
@@ -302,7 +331,7 @@ def price_accounts(loaded: list[LoadedAccount], terms: Terms) -> tuple[list[Draf
                     "",
                 )
             )
-    return drafts, outcomes
+    return PricedAccounts(drafts, outcomes, rated)
 
 
 def _failed(account_id: int, problems: list[Problem]) -> Outcome:

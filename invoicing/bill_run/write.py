@@ -3,7 +3,7 @@
 The rows are formatted as COPY text here: that costs a third of handing them to the driver value by value.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -15,16 +15,17 @@ from django.db import connection
 from accounts.payment_terms import Term, due_date
 from billing.core.grouping import GroupingKey
 from billing.core.types import Draft, Line, LineKind, Period
+from usage.rating import RatedKey, key_of
 
 _ZERO = Decimal(0)
-_RECURRING, _ONE_TIME, _CREDIT = LineKind.RECURRING, LineKind.ONE_TIME, LineKind.CREDIT
+_RECURRING, _ONE_TIME, _CREDIT, _USAGE = LineKind.RECURRING, LineKind.ONE_TIME, LineKind.CREDIT, LineKind.USAGE
 _BLOCK = 250  # rows a COPY block; large enough for few calls, small enough to let the server begin at once
 
 INVOICE_COLUMNS = (
     "id, reference, account_id, bill_run_id, currency, status, invoice_date, due_date, bill_to_id, payment_term_id,"
     " template_id, number_sequence_id, subscription_id, group_value, net, tax, total, balance"
 )
-ITEM_COLUMNS = "id, invoice_id, charge_id, kind, description, period, quantity, unit_price, amount, credits_id, reduces_id, derivation"
+ITEM_COLUMNS = "id, invoice_id, charge_id, kind, description, period, quantity, unit_price, amount, credits_id, reduces_id, rated_usage_id, derivation"
 COVERAGE_COLUMNS = "charge_id, item_id, kind, period"
 
 
@@ -47,8 +48,13 @@ class DraftInvoice(NamedTuple):
     term: Term
 
 
-def write_drafts(run_id: int, drafts: list[DraftInvoice], *, invoice_date: date) -> dict[str, Decimal]:
-    """Write the drafts with their items and coverage, and return the total per currency."""
+def write_drafts(
+    run_id: int, drafts: list[DraftInvoice], *, invoice_date: date, rated: Mapping[RatedKey, int]
+) -> dict[str, Decimal]:
+    """Write the drafts with their items and coverage, and return the total per currency.
+
+    `rated` has the ids of the usage that was rated before.
+    """
     totals: dict[str, Decimal] = {}
     if not drafts:
         return totals
@@ -57,7 +63,7 @@ def write_drafts(run_id: int, drafts: list[DraftInvoice], *, invoice_date: date)
     coverage: list[str] = []
     _copy("invoicing_invoice", INVOICE_COLUMNS, _invoice_rows(run_id, drafts, invoice_ids, invoice_date, totals))
     given_back: list[tuple[int, date]] = []
-    _copy("invoicing_invoiceitem", ITEM_COLUMNS, _item_rows(drafts, invoice_ids, item_ids, coverage, given_back))
+    _copy("invoicing_invoiceitem", ITEM_COLUMNS, _item_rows(drafts, invoice_ids, item_ids, rated, coverage, given_back))
     _give_back(given_back)
     _copy("invoicing_coverage", COVERAGE_COLUMNS, coverage)
     return totals
@@ -108,6 +114,7 @@ def _item_rows(
     drafts: list[DraftInvoice],
     invoice_ids: Sequence[int],
     item_ids: Sequence[int],
+    rated: Mapping[RatedKey, int],
     coverage: list[str],
     given_back: list[tuple[int, date]],
 ) -> Iterator[str]:
@@ -119,12 +126,14 @@ def _item_rows(
             item_id = item_ids[position]
             position += 1
             period = _range(line.period)
-            kind, credited, reduces = line.kind, None, None
+            kind, credited, reduces, rates = line.kind, None, None, None
             # Comparing with a constant is cheaper than asking an enumeration for its text.
             if kind is _RECURRING:
                 coverage.append(f"{line.charge_id}\t{item_id}\tPeriod\t{period}\n")
             elif kind is _ONE_TIME:
                 coverage.append(f"{line.charge_id}\t{item_id}\tOnce\t{period}\n")
+            elif kind is _USAGE and line.rated is not None:
+                rates = rated[key_of(line.rated)]
             elif line.credits_item is not None and kind is _CREDIT:
                 credited = line.credits_item
                 given_back.append((credited, line.period.start))
@@ -133,7 +142,7 @@ def _item_rows(
                 reduces = line.credits_item or reduced[line.reduces]
             yield (
                 f"{item_id}\t{invoice_id}\t{line.charge_id}\t{kind}\t{_text(line.description)}\t{period}"
-                f"\t{_null(line.quantity)}\t{_null(line.unit_price)}\t{line.amount}\t{_null(credited)}\t{_null(reduces)}\t{line.derivation}\n"
+                f"\t{_null(line.quantity)}\t{_null(line.unit_price)}\t{line.amount}\t{_null(credited)}\t{_null(reduces)}\t{_null(rates)}\t{line.derivation}\n"
             )
 
 

@@ -155,6 +155,11 @@ def posting_trigger() -> pgtrigger.Trigger:
         WHERE EXISTS (SELECT 1 FROM invoicing_coverage c WHERE c.item_id = i.credits_id AND c.period && i.period) LIMIT 1;
         IF FOUND THEN {refusal("Invoice % credits days that are still billed, so it cannot be posted", "bad")} END IF;
 
+        SELECT n.reference INTO bad FROM (SELECT n.* FROM {newly}) n
+        JOIN invoicing_invoiceitem i ON i.invoice_id = n.id AND i.kind = 'Usage' LEFT JOIN usage_ratedusage u ON u.id = i.rated_usage_id
+        WHERE NOT coalesce(u.is_live AND u.charge_id = i.charge_id AND u.amount = i.amount, false) LIMIT 1;
+        IF FOUND THEN {refusal("Invoice % bills usage that was given back or priced otherwise, so it cannot be posted", "bad")} END IF;
+
         SELECT q.name INTO bad FROM (
             SELECT n.number_sequence_id AS id, min(n.sequence_value) AS low, max(n.sequence_value) AS high, count(*) AS amount FROM {newly} GROUP BY 1
         ) g JOIN accounts_numbersequence q ON q.id = g.id

@@ -15,8 +15,9 @@ from billing.core.types import LineKind
 from billing.fields import NumericField, within_limits
 from billing.models import RatePlanCharge, Subscription
 from billing.models.terms import choices_of
-from invoicing.models import coverage_guards, discount_guards, guards
+from invoicing.models import coverage_guards, discount_guards, guards, usage_guards
 from invoicing.models.bill_runs import BillRun
+from usage.models import RatedUsage
 
 
 class InvoiceStatus(models.TextChoices):
@@ -161,6 +162,7 @@ class Invoice(models.Model):
             guards.totals_trigger(),
             coverage_guards.cancellation_trigger(),
             discount_guards.cancellation_trigger(),
+            usage_guards.cancellation_trigger(),
             guards.invoice_frozen_trigger(),
             guards.invoice_kept_trigger(),
             untruncatable("i3_invoice_no_truncate"),
@@ -207,6 +209,15 @@ class InvoiceItem(models.Model):
         related_name="reduced_by",
         help_text="Discounts: the item that is reduced.",
     )
+    rated_usage = models.ForeignKey(
+        RatedUsage,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        db_index=False,
+        related_name="invoice_items",
+        help_text="Usage: what was rated, and with it the usage records that are billed.",
+    )
     derivation = models.JSONField(help_text="How the amount came about, in compact values.")
 
     class Meta:
@@ -233,6 +244,13 @@ class InvoiceItem(models.Model):
                 name="i4_discount_names_its_line",
                 condition=Q(kind="Discount", reduces__isnull=False) | (~Q(kind="Discount") & Q(reduces__isnull=True)),
             ),
+            models.CheckConstraint(
+                name="i5_usage_names_what_was_rated",
+                condition=Q(kind="Usage", rated_usage__isnull=False) | (~Q(kind="Usage") & Q(rated_usage__isnull=True)),
+            ),
+            models.UniqueConstraint(
+                fields=["rated_usage"], condition=Q(rated_usage__isnull=False), name="i5_rated_usage_billed_once"
+            ),
             models.CheckConstraint(name="i4_item_amounts", condition=within_limits("quantity", "unit_price", "amount")),
             models.CheckConstraint(name="i1_item_period_finite", condition=guards.finite_period()),
             models.CheckConstraint(name="i4_item_kind_known", condition=Q(kind__in=[kind.value for kind in LineKind])),
@@ -241,6 +259,7 @@ class InvoiceItem(models.Model):
             *guards.item_frozen_triggers(),
             coverage_guards.credit_trigger(),
             discount_guards.discount_trigger(),
+            usage_guards.item_trigger(),
             untruncatable("i3_item_no_truncate"),
         ]
 

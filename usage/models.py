@@ -1,1 +1,0 @@
-"""Usage tables; none yet."""

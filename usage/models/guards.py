@@ -1,0 +1,210 @@
+"""Triggers and checks that keep usage true: counted once, priced once, and unchanged when it has been (I5).
+
+Records come first, then their slice: so nothing can be added to a slice that is there already, and a slice that is
+written has just the sums of its records. Whatever changes records afterwards, a trigger sums up again.
+"""
+
+import pgtrigger
+from django.db.models import BooleanField, ExpressionWrapper, F, Func, Q
+from pgtrigger import Referencing
+
+from accounts.guards import refusal
+
+# Advisory lock key: whoever rates shares it until commit, whoever gives rated days back has it alone.
+RELEASE_LOCK = 7414
+
+
+def _condition(template: str) -> Q:
+    # The bound of an open end is NULL, and a CHECK lets NULL pass: ask for open ends by themselves.
+    inner = Func(F("period"), template=template, output_field=BooleanField())
+    return Q(ExpressionWrapper(inner, output_field=BooleanField()))
+
+
+def finite_period() -> Q:
+    """Return the condition that `period` is a non-empty range with two real dates."""
+    return _condition(
+        "(NOT isempty(period) AND NOT lower_inf(period) AND NOT upper_inf(period)"
+        " AND isfinite(lower(period)) AND isfinite(upper(period)))"
+    )
+
+
+def counted_before_it_ends() -> Q:
+    """Return the condition that counting begins no later than the rated days do."""
+    return _condition("(counted_from <= lower(period))")
+
+
+def _statement(
+    name: str, operation: pgtrigger.Operation, func: str, *, old: bool = False, new: bool = False, bad: str = "bigint"
+) -> pgtrigger.Trigger:
+    return pgtrigger.Trigger(
+        name=name,
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=operation,
+        referencing=Referencing(old="old_rows" if old else None, new="new_rows" if new else None),
+        declare=[("bad", bad)],
+        func=f"{func} RETURN NULL;",
+    )
+
+
+# What slices must say, from their records.
+_SUMS = """
+    SELECT r.slice_id, sum(r.quantity) AS quantity, count(*) AS records, min(r.start_date) AS first_day, max(r.start_date) AS last_day
+    FROM usage_usagerecord r WHERE r.slice_id IN ({slices}) GROUP BY r.slice_id
+"""
+
+
+def record_triggers() -> list[pgtrigger.Trigger]:
+    """I5: records of a slice that is Processed stay as they are; those of a pending one take its sums with them."""
+
+    def changed(rows: str) -> str:
+        touched = " UNION ".join(f"SELECT slice_id FROM {name}" for name in rows.split())
+        return f"""
+        -- A run that is rating one of these slices right now has locked it: we wait, and then see that it is Processed.
+        PERFORM 1 FROM usage_usageslice s WHERE s.id IN ({touched}) ORDER BY s.id FOR NO KEY UPDATE;
+        SELECT s.id INTO bad FROM usage_usageslice s WHERE s.id IN ({touched}) AND s.rated_id IS NOT NULL LIMIT 1;
+        IF FOUND THEN {refusal("This usage is Processed: it is on an invoice and cannot be changed")} END IF;
+        UPDATE usage_usageslice s SET quantity = n.quantity, records = n.records, first_day = n.first_day, last_day = n.last_day
+        FROM ({_SUMS.format(slices=touched)}) n WHERE n.slice_id = s.id
+          AND (s.quantity, s.records, s.first_day, s.last_day) IS DISTINCT FROM (n.quantity, n.records, n.first_day, n.last_day);
+        DELETE FROM usage_usageslice s WHERE s.id IN ({touched}) AND NOT EXISTS (SELECT 1 FROM usage_usagerecord r WHERE r.slice_id = s.id);
+        """
+
+    return [
+        _statement(
+            "i5_records_come_first",
+            pgtrigger.Insert,
+            f"""
+            SELECT s.id INTO bad FROM usage_usageslice s WHERE s.id IN (SELECT DISTINCT slice_id FROM new_rows) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % is complete; new usage needs a slice of its own", "bad")} END IF;
+            """,
+            new=True,
+        ),
+        _statement("i5_records_not_changed", pgtrigger.Update, changed("old_rows new_rows"), old=True, new=True),
+        _statement("i5_records_not_removed", pgtrigger.Delete, changed("old_rows"), old=True),
+    ]
+
+
+_KEPT = "usage_import_id, account_id, charge_id"
+
+
+def slice_triggers() -> list[pgtrigger.Trigger]:
+    """I5: a slice says what its records say, is rated once by what covers its days, and is kept once it is."""
+    return [
+        _statement(
+            "i5_slice_sums",
+            pgtrigger.Insert,
+            f"""
+            SELECT n.id INTO bad FROM new_rows n LEFT JOIN ({_SUMS.format(slices="SELECT id FROM new_rows")}) s ON s.slice_id = n.id
+            WHERE n.rated_id IS NOT NULL
+               OR (n.quantity, n.records, n.first_day, n.last_day) IS DISTINCT FROM (s.quantity, s.records::int, s.first_day, s.last_day) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % does not say what its records say", "bad")} END IF;
+            """,
+            new=True,
+        ),
+        _statement(
+            "i5_slice_rated_once",
+            pgtrigger.Update,
+            f"""
+            SELECT o.id INTO bad FROM old_rows o LEFT JOIN new_rows n ON n.id = o.id
+            WHERE n.id IS NULL OR ({", ".join("n." + c for c in _KEPT.split(", "))}) IS DISTINCT FROM ({", ".join("o." + c for c in _KEPT.split(", "))}) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % belongs to its upload, account and charge for good", "bad")} END IF;
+            SELECT o.id INTO bad FROM old_rows o JOIN new_rows n USING (id) JOIN usage_ratedusage r ON r.id = o.rated_id
+            WHERE n.rated_id IS DISTINCT FROM o.rated_id AND (r.is_live OR n.rated_id IS NOT NULL) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % is Processed; cancel its draft invoice first", "bad")} END IF;
+            SELECT n.id INTO bad FROM new_rows n JOIN old_rows o USING (id) LEFT JOIN usage_ratedusage r ON r.id = n.rated_id
+            WHERE n.rated_id IS NOT NULL AND o.rated_id IS NULL
+              AND NOT coalesce(r.is_live AND r.charge_id = n.charge_id AND n.first_day >= r.counted_from AND n.last_day < upper(r.period), false) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % lies outside the days it is said to be rated with", "bad")} END IF;
+            SELECT n.id INTO bad FROM new_rows n JOIN old_rows o USING (id)
+            WHERE (n.quantity, n.records, n.first_day, n.last_day) IS DISTINCT FROM (o.quantity, o.records, o.first_day, o.last_day)
+              AND (o.rated_id IS NOT NULL OR NOT EXISTS (
+                SELECT 1 FROM ({_SUMS.format(slices="n.id")}) s WHERE (n.quantity, n.records, n.first_day, n.last_day) = (s.quantity, s.records, s.first_day, s.last_day)
+              )) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % does not say what its records say", "bad")} END IF;
+            """,
+            old=True,
+            new=True,
+        ),
+        _statement(
+            "i5_slice_kept",
+            pgtrigger.Delete,
+            f"""
+            SELECT o.id INTO bad FROM old_rows o WHERE o.rated_id IS NOT NULL LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % is Processed and cannot be deleted", "bad")} END IF;
+            """,
+            old=True,
+        ),
+    ]
+
+
+def _served(row: str, start: str, end: str) -> str:
+    """Return the condition that a segment of the row's charge serves some day of `[start, end)`: a pause is no hole."""
+    return f"""EXISTS (
+        SELECT 1 FROM billing_chargesegment g WHERE g.charge_id = {row}.charge_id AND {start} < {end} AND g.effective_start < {end}
+        AND (g.effective_end IS NULL OR g.effective_end > {start} AND g.effective_end > g.effective_start)
+    )"""
+
+
+_LIVE = "r.is_live AND r.kind = 'Period'"
+_BEFORE = f"(SELECT max(upper(r.period)) FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND upper(r.period) < upper(n.period))"
+
+
+def rated_triggers() -> list[pgtrigger.Trigger]:
+    """I2, I5: days are rated without holes, each row stays as it was written, and is given back from the end."""
+    return [
+        _statement(
+            "i5_rated_no_hole",
+            pgtrigger.Insert,
+            f"""
+            PERFORM pg_advisory_xact_lock_shared({RELEASE_LOCK});
+            SELECT n.charge_id INTO bad FROM new_rows n WHERE NOT n.is_live LIMIT 1;
+            IF FOUND THEN {refusal("Rated usage of charge % begins as live", "bad")} END IF;
+            SELECT n.charge_id INTO bad FROM new_rows n WHERE n.kind = 'Period' AND {_served("n", _BEFORE, "lower(n.period)")} LIMIT 1;
+            IF FOUND THEN {refusal("Charge % would have days whose usage is never rated before the new ones", "bad")} END IF;
+            SELECT n.charge_id INTO bad FROM new_rows n WHERE n.kind = 'Period'
+              AND EXISTS (SELECT 1 FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND lower(r.period) >= upper(n.period) AND r.id NOT IN (SELECT id FROM new_rows)) LIMIT 1;
+            IF FOUND THEN {refusal("Charge % has later days rated already", "bad")} END IF;
+            SELECT n.charge_id INTO bad FROM new_rows n WHERE n.kind = 'Late' AND NOT EXISTS (
+                SELECT 1 FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND r.period && n.period) LIMIT 1;
+            IF FOUND THEN {refusal("Charge % has late usage of days that were never rated", "bad")} END IF;
+            """,
+            new=True,
+        ),
+        _statement(
+            "i5_rated_not_rewritten",
+            pgtrigger.Update,
+            f"""
+            PERFORM pg_advisory_xact_lock({RELEASE_LOCK});
+            SELECT o.charge_id INTO bad FROM old_rows o LEFT JOIN new_rows n ON n.id = o.id
+            WHERE n.id IS NULL OR NOT o.is_live OR n.is_live OR to_jsonb(n) - 'is_live' <> to_jsonb(o) - 'is_live' LIMIT 1;
+            IF FOUND THEN {refusal("Usage that was rated cannot be rewritten (charge %)", "bad")} END IF;
+            SELECT o.charge_id INTO bad FROM old_rows o JOIN usage_ratedusage r ON r.charge_id = o.charge_id AND r.is_live AND r.id > o.id LIMIT 1;
+            IF FOUND THEN {refusal("Charge % has usage that was rated later; that is given back first", "bad")} END IF;
+            """,
+            old=True,
+            new=True,
+        ),
+        pgtrigger.Trigger(
+            name="i5_rated_released",
+            when=pgtrigger.After,
+            operation=pgtrigger.Update,
+            timing=pgtrigger.Deferred,
+            condition=pgtrigger.Condition("OLD.is_live AND NOT NEW.is_live"),
+            func=f"""
+            IF EXISTS (SELECT 1 FROM usage_usageslice s WHERE s.rated_id = NEW.id) THEN
+                {refusal("Usage of charge % was given back, but is still Processed", "NEW.charge_id")}
+            END IF;
+            RETURN NULL;
+            """,
+        ),
+        _statement(
+            "i5_rated_kept",
+            pgtrigger.Delete,
+            f"""
+            SELECT o.charge_id INTO bad FROM old_rows o LIMIT 1;
+            IF FOUND THEN {refusal("Usage that was rated is never deleted (charge %)", "bad")} END IF;
+            """,
+            old=True,
+        ),
+    ]
