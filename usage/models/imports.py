@@ -24,6 +24,7 @@ class UsageImportStatus(models.TextChoices):
     IMPORTED = "Imported", "Imported"
     FAILED = "Failed", "Failed"
     DISCARDED = "Discarded", "Discarded"
+    UNDOING = "Undoing", "Undoing"
     UNDONE = "Undone", "Undone"
 
 
@@ -33,7 +34,9 @@ IMPORT_MOVES = (
     ("Checking", "Checked"),
     ("Checked", "Importing"),
     ("Importing", "Imported"),
-    ("Imported", "Undone"),
+    ("Imported", "Undoing"),
+    ("Undoing", "Undone"),
+    ("Undoing", "Imported"),
     ("Uploaded", "Failed"),
     ("Checking", "Failed"),
     ("Importing", "Failed"),
