@@ -72,7 +72,7 @@ def test_the_number_of_queries_does_not_grow_with_the_accounts(path):
             assert client.get(f"{API}/{path}").status_code == 200
         counts.append(len(queries))
         for _ in range(5):
-            make.AccountFactory(parent_id=make.AccountFactory(contacts=False).pk)
+            make.AccountFactory(parent=make.AccountFactory(contacts=False))
     assert counts == [2, 2]  # the token and the rows
 
 
