@@ -84,12 +84,14 @@ INSTALLED_APPS = [
     "axes",
     "pgtrigger",
     "django_structlog",
+    "ninja",  # its copy of Swagger UI
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "accounts.problems.ProblemMiddleware",
     "config.headers.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -340,6 +342,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "audit": {"task": "invoicing.tasks.audit_all", "schedule": crontab(hour=AUDIT_HOUR, minute=17)},
 }
+
+# --- API -------------------------------------------------------------------------------------------------------------
+
+# Of each token; beyond it the API answers 429 until the minute is over.
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=600)
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,10 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from accounts.api_tokens import Scope
 from accounts.models import CustomField
 from accounts.operator_admin import site
+from accounts.services import issue_token
 from billing.core.types import ChargeModel, PriceFormat, Tier
 from invoicing.delivery import queue_invoice
 from invoicing.models import BillRunSchedule, Invoice
@@ -20,6 +22,7 @@ from tests.invoicing.test_delivery import _store
 
 # Not a page of ours: Django's redirect from a content type and an id to any object's page.
 NOT_VISITED = {"view_on_site", "app_list"}
+API = "api/v1/"
 ROLES = ("anonymous", "viewer", "operator", "approver", "admin")
 
 
@@ -43,6 +46,7 @@ def company() -> None:
     queue_invoice(posted, user_id=None)
     bill("2026-02-01")
     BillRunSchedule.objects.create(name="Nightly", starts_on=day("2026-01-01"))
+    issue_token(name="Metering gateway", scopes=[Scope.USAGE_WRITE])
     CustomField.objects.create(entity="Account", name="Region", label="Region")
     for role in ROLES[1:]:
         make.user(role)
@@ -72,6 +76,10 @@ def targets() -> list[Target]:
             continue
         if "<" not in route:
             found.append(Target(name, f"/{route}"))
+            continue
+        if route.startswith(API):
+            # Whether there is such a number is not told to a request without token.
+            found.append(Target(name, reverse(f"api:{name}", args=["1"])))
             continue
         found += [Target(name, reverse(f"admin:{name}", args=arguments)) for arguments in _arguments(route)]
     return found
