@@ -123,8 +123,12 @@ def _document_key(operation: Operation) -> None:
 
 
 def _header_key(request: HttpRequest) -> uuid.UUID:
+    text = request.headers.get(HEADER, "")
     try:
-        return uuid.UUID(request.headers.get(HEADER, ""))
+        key = uuid.UUID(text)
+        if str(key) != text.lower():
+            raise ValueError("A UUID has one way to be written, so that one key is not taken for two.")
+        return key
     except ValueError as error:
         message = "Send a UUID such as 0b0e2a3c-5d1f-4c7e-9d53-3c1f6d1f2a10, new for each request."
         raise Problem(422, errors=[FieldError(HEADER, message)]) from error

@@ -1,6 +1,7 @@
 """The ground all endpoints of the REST API stand on: tokens with scopes, the request limit, problems, and the schema."""
 
 import math
+import re
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -15,10 +16,10 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.security import HttpBearer
-from pydantic import PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
 
 from accounts.api_tokens import Caller, Scope, caller_of
-from accounts.problems import DETAILS, MEDIA_TYPE, Problem, problem_of, problem_response
+from accounts.problems import DETAILS, MEDIA_TYPE, FieldError, Problem, problem_of, problem_response
 
 NUMBER_LENGTH = 60
 
@@ -28,8 +29,40 @@ Amount = Annotated[
     PlainSerializer(lambda value: f"{value:f}", return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["1234.50"]}),
 ]
+
+
+def _exact(value: Any) -> Decimal:
+    """Return the number that a text writes. Raises ValueError for anything else, also for a JSON number."""
+    if not isinstance(value, str) or not re.fullmatch(WRITTEN, value):
+        raise ValueError(
+            'Write the number as text, such as "12.5", with at most 12 digits before the point and 9 after it'
+        )
+    return Decimal(value)
+
+
+def _not_negative(value: Decimal) -> Decimal:
+    if value.is_signed():
+        raise ValueError("Write a number that is not negative")
+    return value
+
+
+# What requests bring: the same text, exactly as written; `SentQuantity` without a sign.
+WRITTEN = r"-?[0-9]{1,12}(\.[0-9]{1,9})?"
+SentAmount = Annotated[
+    Decimal,
+    BeforeValidator(_exact),
+    WithJsonSchema({"type": "string", "pattern": f"^{WRITTEN}$", "examples": ["-3.5"]}),
+]
+SentQuantity = Annotated[
+    Decimal,
+    AfterValidator(_not_negative),
+    BeforeValidator(_exact),
+    WithJsonSchema({"type": "string", "pattern": f"^{WRITTEN.removeprefix('-?')}$", "examples": ["12.5"]}),
+]
+# One line of text; PostgreSQL cannot store a NUL, and line breaks have no place in names and numbers.
+LINE = r"^[^\x00-\x1f\x7f]+$"
 # The number of an account, subscription, invoice or bill run, as printed.
-Number = Annotated[str, StringConstraints(min_length=1, max_length=NUMBER_LENGTH, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Number = Annotated[str, StringConstraints(min_length=1, max_length=NUMBER_LENGTH, pattern=LINE)]
 
 
 class ProblemField(Schema):
@@ -57,12 +90,22 @@ class BearerToken(HttpBearer):
     def __init__(self, scope: Scope | None = None) -> None:
         super().__init__()
         self.scope = scope
+        # The names that the address of the endpoint knows after its “?”; None where nobody looks at them.
+        self.parameters: frozenset[str] | None = None
 
     def __call__(self, request: HttpRequest) -> Caller:
         scheme, _, secret = request.headers.get(self.header, "").partition(" ")
         if scheme.lower() != self.openapi_scheme:
             raise Problem(401)
-        return self.authenticate(request, secret.strip())
+        caller = self.authenticate(request, secret.strip())
+        unknown = sorted(request.GET.keys() - self.parameters) if self.parameters is not None else []
+        if unknown:
+            # A misspelt filter must not be taken for none: the answer would be about everybody.
+            known = ", ".join(sorted(self.parameters or ())) or "none"
+            raise Problem(
+                422, errors=[FieldError(name, f"Not a parameter here; there are: {known}.") for name in unknown]
+            )
+        return caller
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller:
         """Return who makes the request; counted even when it is refused. Raises Problem 401, 403 or 429."""
@@ -125,6 +168,11 @@ class ApiSchema(OpenAPISchema):
         return components
 
 
+def _query_names(operation: Operation) -> frozenset[str]:
+    models = [model for model in operation.models if model.__ninja_param_source__ == "query"]
+    return frozenset(name for model in models for name in model.__ninja_flatten_map__)
+
+
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a parameter that may be left out: an address has no way to write null."""
     choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
@@ -158,7 +206,16 @@ class Api(NinjaAPI):
         patterns, app_name, namespace = super().urls
         for pattern in patterns:
             pattern.callback.login_required = False  # type: ignore[union-attr]
+        for operation in self.operations():
+            for auth in operation.auth_callbacks:
+                if isinstance(auth, BearerToken):
+                    auth.parameters = _query_names(operation)
         return patterns, app_name, namespace
+
+    def operations(self) -> list[Operation]:
+        """Return every endpoint."""
+        views = [view for router in self._get_bound_routers() for view in router.path_operations.values()]
+        return [operation for view in views for operation in view.operations]
 
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None

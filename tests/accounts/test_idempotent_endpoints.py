@@ -4,7 +4,7 @@ import json
 import threading
 import uuid
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -13,16 +13,17 @@ from django.db import connection, transaction
 from django.http import HttpRequest
 from django.test import Client
 from django.urls import path
-from ninja import Field, File, Schema
+from ninja import File, Schema
 from ninja.files import UploadedFile
 from ninja.responses import Status
+from pydantic import StringConstraints
 
 from accounts.api_tokens import Scope
 from accounts.idempotency import HEADER, REPLAYED, forget_old_requests, idempotent
 from accounts.models import BillingBatch, IdempotencyKey
 from accounts.operator_admin import site
 from accounts.problems import FieldError, Problem
-from accounts.rest import Amount, Api, requires
+from accounts.rest import LINE, Amount, Api, SentQuantity, requires
 from accounts.services import issue_token
 from tests.invoicing.facts import in_threads
 from tests.programs import API, PROBLEM, bearing, problem, program
@@ -36,8 +37,8 @@ waiting, going_on = threading.Event(), threading.Event()
 class NewBatch(Schema):
     """What to make."""
 
-    alias: str = Field(min_length=1, max_length=20)
-    price: Amount = Field(ge=0)
+    alias: Annotated[str, StringConstraints(max_length=20, pattern=LINE)]
+    price: SentQuantity
 
 
 class Batch(Schema):
@@ -71,7 +72,10 @@ def make_batch(request: HttpRequest, batch: NewBatch) -> Any:
 @idempotent
 def make_batch_of_file(request: HttpRequest, file: File[UploadedFile]) -> Batch:
     """Make a batch called like what stands in the file."""
-    made = BillingBatch.objects.create(code=f"Batch{2 + BillingBatch.objects.count()}", alias=file.read().decode())
+    made = BillingBatch.objects.create(
+        code=f"Batch{2 + BillingBatch.objects.count()}",
+        alias=file.read(50).decode("ascii", "replace").replace("\0", ""),
+    )
     return Batch(code=made.code, alias=made.alias, price=Decimal(0))
 
 
@@ -131,7 +135,18 @@ def test_the_key_of_another_token_is_refused():
     assert _made() == ["North"]
 
 
-@pytest.mark.parametrize("key", [None, "", "1", "not-a-uuid", "'; DROP TABLE x"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        None,
+        "",
+        "1",
+        "not-a-uuid",
+        "'; DROP TABLE x",
+        "0b0e2a3c5d1f4c7e9d533c1f6d1f2a10",
+        "{0b0e2a3c-5d1f-4c7e-9d53-3c1f6d1f2a10}",
+    ],
+)
 def test_a_request_without_a_key_is_refused(key):
     refused = problem(_post(program(), key), 422)
     assert refused["errors"][0]["field"] == HEADER
@@ -194,14 +209,31 @@ def test_old_keys_are_forgotten_with_their_answers():
     ("body", "field", "message"),
     [
         ({"price": "1"}, "alias", "This field is required."),
-        ({"alias": "North", "price": "much"}, "price", "Write a number, with a point before the decimals."),
-        ({"alias": "North", "price": "-1"}, "price", "Input should be greater than or equal to 0."),
+        ({"alias": "North", "price": "-1"}, "price", "Write a number that is not negative."),
+        ({"alias": "North\n", "price": "1"}, "alias", r"The text does not have the form ^[^\x00-\x1f\x7f]+$."),
         ({"alias": "N" * 21, "price": "1"}, "alias", "String should have at most 20 characters."),
     ],
 )
 def test_what_is_wrong_in_a_body_is_named(body, field, message):
     refused = problem(_post(program(), _key(), data=json.dumps(body)), 422)
     assert refused["errors"] == [{"field": field, "message": message}]
+
+
+@pytest.mark.parametrize(
+    "price",
+    ["much", 1.5, 1, None, True, "NaN", "Infinity", "1e3", " 1", "1\n", "", "1.", ".5", "1" * 13, "0.1234567890"],
+)
+def test_an_amount_is_text_with_the_digits_that_can_be_stored(price):
+    refused = problem(_post(program(), _key(), data=json.dumps({"alias": "North", "price": price})), 422)
+    [error] = refused["errors"]
+    assert error["field"] == "price"
+    assert error["message"].startswith('Write the number as text, such as "12.5"')
+
+
+@pytest.mark.parametrize("price", ["0", "1.50", "999999999999.123456789", "007"])
+def test_an_amount_keeps_its_digits(price):
+    answer = _post(program(), _key(), data=json.dumps({"alias": "North", "price": price}))
+    assert answer.json()["price"] == f"{Decimal(price):f}"
 
 
 @pytest.mark.parametrize("body", ["{", "nonsense", "\x00", '{"alias": '])

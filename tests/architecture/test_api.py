@@ -21,19 +21,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("fixed_today")]
 SAFE = {"GET"}
 
 
-def _operations() -> list[Operation]:
-    """Return every endpoint of the API, from its own routes."""
-    routers = api._get_bound_routers()
-    return [
-        operation for router in routers for view in router.path_operations.values() for operation in view.operations
-    ]
-
-
 def _scopes_of(operation: Operation) -> list[Scope]:
     return [auth.scope for auth in operation.auth_callbacks if isinstance(auth, BearerToken) and auth.scope]
 
 
-OPERATIONS = [pytest.param(operation, id=operation.view_func.__name__) for operation in _operations()]
+OPERATIONS = [pytest.param(operation, id=operation.view_func.__name__) for operation in api.operations()]
 
 
 def _call(client: Client, operation: Operation) -> Any:
@@ -74,6 +66,16 @@ def test_what_is_not_offered_is_refused_with_what_is(operation):
         refused = getattr(program(), method)(address)
         problem(refused, 405)
         assert set(refused.headers["Allow"].split(", ")) >= set(operation.methods)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_misspelt_filter_is_refused(operation):
+    arguments = ["1"] if "{" in operation.path else []
+    address = reverse(f"api:{operation.view_func.__name__}", args=arguments)
+    refused = getattr(program(), operation.methods[0].lower())(f"{address}?acount=A1&Limit=1")
+    errors = problem(refused, 422)["errors"]
+    assert [error["field"] for error in errors] == ["Limit", "acount"]
+    assert errors[0]["message"].startswith("Not a parameter here; there are: ")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
