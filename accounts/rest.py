@@ -152,7 +152,7 @@ class ApiSchema(OpenAPISchema):
             for auth in operation.auth_callbacks
             if isinstance(auth, BearerToken)
         ]
-        writes_only = set() if "POST" in operation.methods else {409, 413, 415}
+        writes_only = set() if {*operation.methods} - {"GET"} else {409, 413, 415}
         for status in sorted(DETAILS.keys() - writes_only - details["responses"].keys()):
             details["responses"][status] = {"$ref": f"#/components/responses/Problem{status}"}
         for parameter in details["parameters"]:

@@ -11,6 +11,7 @@ from accounts.operator_admin import site
 from accounts.rest import Api, BearerToken
 from billing.api import router as billing
 from invoicing.api import router as invoicing
+from usage.api import router as usage
 
 DESCRIPTION = """
 Send `Authorization: Bearer` and a token with every request. Lists come in pages: repeat the request with the
@@ -20,6 +21,7 @@ Send `Authorization: Bearer` and a token with every request. Lists come in pages
 api = Api(title="Tallyrun", version="1", description=DESCRIPTION.strip(), urls_namespace="api")
 api.add_router("", accounts)
 api.add_router("", billing)
+api.add_router("", usage)
 api.add_router("", invoicing)
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from django.contrib import messages
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.core.exceptions import ValidationError
+from django.db.models import Q, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -115,11 +116,11 @@ def _busy(found: UsageImport) -> dict[str, Any]:
 
 def _records(found: UsageImport) -> tuple[int, int]:
     """Return how many records of an import are Processed, and how many are Pending."""
-    counts = [0, 0]
-    slices = UsageSlice.objects.filter(usage_import=found).values_list("rated__isnull", "records")
-    for is_pending, records in slices.iterator(chunk_size=10_000):
-        counts[is_pending] += records
-    return counts[0], counts[1]
+    sums = UsageSlice.objects.filter(usage_import=found).aggregate(
+        processed=Sum("records", filter=Q(rated__isnull=False), default=0),
+        pending=Sum("records", filter=Q(rated__isnull=True), default=0),
+    )
+    return sums["processed"], sums["pending"]
 
 
 @require_GET
