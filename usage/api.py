@@ -230,7 +230,14 @@ def _taken(rows: list[NewUsage], *, path: str) -> UsageImport:
             for row in error.rows
             for flaw in row.flaws
         ]
-        raise Problem(422, errors=errors) from error
+        raise _conflict(errors) from error
+
+
+def _conflict(errors: list[FieldError]) -> Problem:
+    """Return the answer to what is well-formed, but does not fit what is stored: unknown accounts, keys taken before."""
+    return Problem(
+        409, "Some values do not fit what is stored; “errors” names each of them. Nothing was changed.", errors=errors
+    )
 
 
 @router.post("/usage", auth=requires(Scope.USAGE_WRITE), response={201: Usage})
@@ -283,12 +290,9 @@ def change_usage(request: HttpRequest, record_id: RecordId, change: UsageChange)
     except ValidationError as error:
         if not hasattr(error, "error_dict"):
             raise Problem(409, " ".join(error.messages)) from error
-        errors = [
-            FieldError(_FIELDS.get(name.upper(), name), text)
-            for name, texts in error.message_dict.items()
-            for text in texts
-        ]
-        raise Problem(422, errors=errors) from error
+        by_field = error.message_dict.items()
+        errors = [FieldError(_FIELDS.get(name.upper(), name), text) for name, texts in by_field for text in texts]
+        raise _conflict(errors) from error
     return _record(record_id)
 
 
@@ -313,13 +317,16 @@ def _refuse_processed(record: UsageRecord) -> None:
 @idempotent
 def upload_usage(request: HttpRequest, file: UploadedFile = File(...), bad_rows: BadRows = BadRows.REFUSE) -> Status:  # noqa: B008
     """Upload a CSV file (also compressed with gzip) or an Excel workbook; it is checked and imported in the background."""
-    found = upload_file(
-        chunks=file.chunks(),
-        file_name=file.name or "",
-        user_id=None,
-        source=UsageSource.API,
-        leave_bad_rows_out=bad_rows is BadRows.LEAVE_OUT,
-    )
+    try:
+        found = upload_file(
+            chunks=file.chunks(),
+            file_name=file.name or "",
+            user_id=None,
+            source=UsageSource.API,
+            leave_bad_rows_out=bad_rows is BadRows.LEAVE_OUT,
+        )
+    except ValidationError as error:
+        raise _conflict([FieldError("file", text) for text in error.messages]) from error
     found.refresh_from_db()
     return Status(202, Import.from_orm(found))
 

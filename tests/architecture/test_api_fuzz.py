@@ -17,7 +17,7 @@ from tests.architecture.site import company
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
-FEWEST = 2_000
+FEWEST = 5_000
 
 
 @pytest.fixture(autouse=True)

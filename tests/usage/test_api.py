@@ -75,14 +75,14 @@ def test_a_record_is_taken_once_and_read_again(client, charge):
 
 def test_a_unique_key_is_taken_once_whatever_the_request(client, charge):
     assert post(client, "usage", sent(charge, unique_key="m-1")).status_code == 201
-    refused = problem(post(client, "usage", sent(charge, unique_key="m-1", quantity="3")), 422)
+    refused = problem(post(client, "usage", sent(charge, unique_key="m-1", quantity="3")), 409)
     assert [error["field"] for error in refused["errors"]] == ["unique_key"]
     assert UsageRecord.objects.count() == 1
 
 
 def test_a_batch_is_all_or_nothing_and_names_what_is_wrong(client, charge):
     rows = [sent(charge), sent(charge, account="A999"), sent(charge, unit="TB", start_date="2025-12-31")]
-    refused = problem(post(client, "usage/batch", {"records": rows}), 422)
+    refused = problem(post(client, "usage/batch", {"records": rows}), 409)
     assert [error["field"] for error in refused["errors"]] == ["records[1].account", "records[2].unit"]
     assert UsageRecord.objects.count() == UsageSlice.objects.count() == UsageImport.objects.count() == 0
     taken = post(client, "usage/batch", {"records": rows[:1] * 3}).json()
@@ -105,7 +105,7 @@ def test_pending_usage_is_changed_and_removed(client, charge):
     assert (changed.json()["quantity"], changed.json()["start_date"]) == ("3", "2026-02-03")
     assert list(UsageSlice.objects.values_list("quantity", "first_day__month")) == [(Decimal(3), 2)]
     refused = client.patch(path, {"start_date": "2025-12-31"}, content_type="application/json")
-    assert problem(refused, 422)["errors"][0]["field"] == "start_date"
+    assert problem(refused, 409)["errors"][0]["field"] == "start_date"
     assert client.delete(path).status_code == 204
     problem(client.get(path), 404)
     assert UsageSlice.objects.count() == 0
