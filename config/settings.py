@@ -320,6 +320,11 @@ BILL_RUN_STALLED_SECONDS = env.int("BILL_RUN_STALLED_SECONDS", default=120)
 # How far ahead a target date may lie: a typing error in the year must not bill a decade.
 BILL_RUN_TARGET_HORIZON_MONTHS = env.int("BILL_RUN_TARGET_HORIZON_MONTHS", default=36)
 
+# How large a usage file may be as it is uploaded, as a workbook, and once it is unpacked.
+USAGE_FILE_MAX_BYTES = env.int("USAGE_FILE_MAX_BYTES", default=512 * 1024**2)
+USAGE_SHEET_MAX_BYTES = env.int("USAGE_SHEET_MAX_BYTES", default=128 * 1024**2)
+USAGE_FILE_MAX_EXPANDED_BYTES = env.int("USAGE_FILE_MAX_EXPANDED_BYTES", default=2 * 1024**3)
+
 # The hour (UTC) of the nightly audit of the whole database.
 AUDIT_HOUR = env.int("AUDIT_HOUR", default=3)
 
