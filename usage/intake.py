@@ -299,7 +299,8 @@ def _unique_key(text: str) -> str:
 
 def _wrong_width(cells: Sequence[str], width: int) -> Flaw:
     few = "too few" if len(cells) < width else "too many"
-    message = f"The row has {len(cells)} cells, {few} for the {width} columns of the header."
+    count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    message = f"The row has {count}, {few} for the {width} columns of the header."
     return Flaw("", "", "wrong_number_of_cells", message)
 
 

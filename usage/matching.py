@@ -272,7 +272,19 @@ def _cycle(
         int(day),
     )
     known = tuple(Term(begin, None if end == date(9999, 12, 31) else end) for begin, end in terms)
-    charge = Charge(charge_id, "", "", 0, start, False, trigger_date, None, charge_terms, (), subscription_terms=known)
+    charge = Charge(
+        charge_id,
+        "",
+        "",
+        0,
+        start,
+        invoice_separately=False,
+        trigger_date=trigger_date,
+        billed_through=None,
+        terms=charge_terms,
+        segments=(),
+        subscription_terms=known,
+    )
     account = Account(0, "", Currency("", 2), billing_day, None, None, None, None)
     try:
         return cycle_of(account, charge, trigger_date)
