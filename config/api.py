@@ -29,7 +29,7 @@ api.add_router("", invoicing)
 @login_not_required
 def api_schema(request: HttpRequest) -> HttpResponse:
     """Answer with the OpenAPI document, to an operator who is logged in or to any valid token."""
-    if not request.user.is_authenticated:
+    if not site.has_permission(request):
         refusal = _refusal(request)
         if refusal is not None:
             return refusal

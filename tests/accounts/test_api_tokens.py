@@ -1,13 +1,18 @@
 """API tokens: shown once, stored as a hash, valid until they expire or are revoked, and limited in a minute."""
 
+import io
 import logging
 import re
 from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test import Client
@@ -16,6 +21,7 @@ from django.utils import timezone
 from accounts.api_tokens import MARK, PREFIX_LENGTH, ApiToken, Scope, caller_of, hash_of
 from accounts.idempotency import FIELD, new_request_key
 from accounts.services import issue_token, revoke_token
+from config.logs import logging_config
 from tests.factories import acme, user
 from tests.programs import API, bearing, problem, program
 
@@ -91,6 +97,41 @@ def test_no_log_line_contains_the_token(caplog):
             Client(headers=headers).get(f"{API}/{path}")
     assert "/api/v1/invoices" in caplog.text
     assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_traceback_contains_the_token(log_format, monkeypatch):
+    """The database fails just while the token is looked up, which is where it stands in local variables."""
+    monkeypatch.setattr("accounts.api_tokens._COUNTED", "SELECT nothing")
+    secret = issue_token(name="Gateway", scopes=["accounts:read"]).secret
+    lines = logging.StreamHandler(written := io.StringIO())
+    config = logging_config(log_format=log_format, level="INFO", quiet_requests=False)["formatters"]["line"]
+    factory = config.pop("()")
+    lines.setFormatter(factory(**config))
+    logging.getLogger().addHandler(lines)
+    try:
+        problem(bearing(secret).get(f"{API}/accounts"), 500)
+    finally:
+        logging.getLogger().removeHandler(lines)
+    assert "SyntaxError" in written.getvalue() or "ProgrammingError" in written.getvalue()
+    assert "caller_of" in written.getvalue()
+    assert secret not in written.getvalue()
+
+
+def test_roles_of_an_older_installation_get_their_rights():
+    of_tokens = Permission.objects.filter(content_type__model="apitoken")
+    expected = {role.name: set(role.permissions.all() & of_tokens) for role in Group.objects.all()}
+    assert {name: len(granted) for name, granted in expected.items()} == {
+        "viewer": 1,
+        "operator": 1,
+        "approver": 1,
+        "admin": 4,
+    }
+    for role in Group.objects.all():
+        role.permissions.remove(*of_tokens)
+    migration: Any = import_module("invoicing.migrations.0007_api_roles")
+    migration.grant(apps, SimpleNamespace(connection=connection))
+    assert {role.name: set(role.permissions.all() & of_tokens) for role in Group.objects.all()} == expected
 
 
 @pytest.mark.parametrize(
