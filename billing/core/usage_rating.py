@@ -283,8 +283,12 @@ class _Rating:
             f'{{"v":{VERSION},"s":{due.part.segment.number},"again":[{",".join(texts)}]'
             f',"less":"{number_text(billed)}","r":{digits}}}'
         )
-        first = min(found.days.start for found in new)
-        days = next(window.days for window in self.usage.windows if window.days.end > first)
+        # From the first period that has late usage to the last one.
+        first, last = min(found.days.start for found in new), max(found.days.end for found in new)
+        concerned = [
+            window.days for window in self.usage.windows if window.days.end > first and window.days.start < last
+        ]
+        days = Period(concerned[0].start, concerned[-1].end)
         amount = EXACT.subtract(amount, billed)
         return [self._late_line(due, days, new, quantity, None, amount, derivation, state)], state
 

@@ -78,6 +78,16 @@ def test_quantities_of_late_lines_add_up_to_the_rounded_usage() -> None:
     assert [line[2:] for line in lines(found)] == [("5", "5.00"), ("0", "0.00"), ("1", "1.00")]
 
 
+def test_late_usage_of_several_smoothed_periods_is_one_line_over_all_of_them() -> None:
+    found = smoothed(2, 300, 600, 650, 500, n=SmoothingModel.ROLLOVER)
+    found.run("2026-05-01")
+    found.use(("2026-02-20", "100"), ("2026-03-20", "1"))
+    found.run("2026-05-01")
+    assert lines(found)[-1] == ("2026-02-01", "2026-04-01", "101", "10.10")
+    assert found.rated[-1].period == Period(day("2026-02-01"), day("2026-04-01"))
+    assert found.pending() == []
+
+
 def test_late_usage_adds_nothing_to_a_fee() -> None:
     found = meter(FLAT_FEE, price="99", terms=UsageTerms(GB._replace(decimals=0)))
     found.use(("2026-01-05", "4.6"))
