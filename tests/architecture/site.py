@@ -40,6 +40,7 @@ def company() -> None:
     tiers = (Tier(Decimal(10), Decimal(5), PriceFormat.PER_UNIT), Tier(None, Decimal(4), PriceFormat.PER_UNIT))
     metered = make.plan("Metered", make.by_tiers("Storage", ChargeModel.TIERED, tiers, quantity="12"))
     make.subscribe(acme, metered, "2026-01-01")
+    make.unit("GB")
     bill("2026-01-01", auto_post=True)
     posted = Invoice.objects.get()
     _store(posted)

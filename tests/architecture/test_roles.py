@@ -120,6 +120,7 @@ billing_rateplan                    all     onward  nobody     all     nobody  a
 billing_rateplancharge              all     onward  nobody     all     nobody  all     all
 billing_subscription                all     all     nobody     all     nobody  all     all
 billing_subscriptionterm            all     onward  nobody     all     nobody  all     all
+billing_unitofmeasure               all     all     approvers  all     admins  all     all
 invoicing_billrun                   all     all     onward     all     nobody  all     all
 invoicing_billrunaccount            all     onward  nobody     all     nobody  all     all
 invoicing_billrunchunk              all     onward  nobody     all     nobody  all     all

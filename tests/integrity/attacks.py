@@ -394,6 +394,22 @@ TOKENS = [
     Attack("token_stays_as_issued", _set(TOKEN, "expires_at = now() + '1 year'"), label="a later end"),
     Attack("token_stays_as_issued", _set(TOKEN, "revoked_at = NULL", 1002), label="revived"),
 ]
+_BOXES = "INSERT INTO billing_unitofmeasure (id, name, decimals, rounding) VALUES (1801, 'Box', 2, 'Up'), (1802, 'Bag', 2, 'Up');"
+
+
+def _counts_in_box(table: str, row: int) -> str:
+    return f"{_BOXES} UPDATE {table} SET charge_type = 'Usage', billing_timing = 'InArrears', unit = 'Box' WHERE id = {row};"
+
+
+UNITS = [
+    Attack("unit_known", f"{_BOXES} UPDATE billing_unitofmeasure SET decimals = 10 WHERE id = 1801", label="too many decimals"),
+    Attack("unit_known", f"{_BOXES} UPDATE billing_unitofmeasure SET rounding = 'Half' WHERE id = 1801", label="another rounding"),
+    Attack("unit_named_stays", _counts_in_box("billing_rateplancharge", 1003) + " DELETE FROM billing_unitofmeasure WHERE id = 1801", label="deleted"),
+    Attack("unit_named_stays", _counts_in_box("billing_productrateplancharge", 1001) + " UPDATE billing_unitofmeasure SET name = 'Crate' WHERE id = 1801", label="renamed"),
+    Attack("charge_unit_exists", _set("billing_rateplancharge", "charge_type = 'Usage', unit = 'Nothing'", 1003)),
+    Attack("charge_unit_exists", _counts_in_box("billing_rateplancharge", 1003) + _set("billing_rateplancharge", "unit = ''", 1003), label="taken away"),
+    Attack("product_charge_unit_exists", _set("billing_productrateplancharge", "charge_type = 'Usage', unit = 'Nothing'")),
+]  # fmt: skip
 
 ATTACKS = [
     *DAYS_BILLED_ONCE,
@@ -405,4 +421,5 @@ ATTACKS = [
     *DOCUMENTS_AND_MAIL,
     *CUSTOMERS_AND_SALES,
     *TOKENS,
+    *UNITS,
 ]
