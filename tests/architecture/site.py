@@ -10,15 +10,17 @@ from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.api_tokens import Scope
-from accounts.models import CustomField
+from accounts.models import Account, CustomField
 from accounts.operator_admin import site
 from accounts.services import issue_token
-from billing.core.types import ChargeModel, PriceFormat, Tier
+from billing.core.types import BillingPeriod, ChargeModel, ChargeType, PriceFormat, Tier
+from billing.models import UnitOfMeasure
 from invoicing.delivery import queue_invoice
 from invoicing.models import BillRunSchedule, Invoice
 from tests import factories as make
 from tests.factories import bill, day
 from tests.invoicing.test_delivery import _store
+from tests.usage.consumption import consume
 
 # Not a page of ours: Django's redirect from a content type and an id to any object's page.
 NOT_VISITED = {"view_on_site", "app_list"}
@@ -45,6 +47,7 @@ def company() -> None:
     posted = Invoice.objects.get()
     _store(posted)
     queue_invoice(posted, user_id=None)
+    _meter(acme)
     bill("2026-02-01")
     BillRunSchedule.objects.create(name="Nightly", starts_on=day("2026-01-01"))
     issue_token(name="Metering gateway", scopes=[Scope.USAGE_WRITE])
@@ -54,6 +57,14 @@ def company() -> None:
     admin = User.objects.get(username="admin")
     LogEntry.objects.log_actions(admin.pk, [acme], ADDITION, change_message="by hand")
     assert Group.objects.count() == 4
+
+
+def _meter(account: Account) -> None:
+    """Let an account use something; its line is the newest of all."""
+    UnitOfMeasure.objects.create(name="GB", decimals=2)
+    data = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
+    used = make.plan("Data", {**data, "billing_period": BillingPeriod.MONTH, "prices": {"USD": Decimal("0.5")}})
+    consume(make.subscribe(account, used, "2026-01-01").charges.get(), ("2026-01-05", "10"))
 
 
 def patterns() -> Iterator[tuple[str, str]]:

@@ -83,6 +83,10 @@ invoicing_billrun_cancel    operators
 invoicing_billrun_retry     operators+
 invoicing_billrun_email     operators+
 invoicing_subscription_next all
+invoicing_account_usage     all
+invoicing_subscription_usage all
+invoicing_line_usage        all
+invoicing_line_usage_csv    all
 invoicing_invoice_tab       all
 invoicing_invoice_pdf       all
 invoicing_invoice_post      approvers
