@@ -14,13 +14,13 @@ from accounts.models import Account, CustomField
 from accounts.operator_admin import site
 from accounts.services import issue_token
 from billing.core.types import BillingPeriod, ChargeModel, ChargeType, PriceFormat, Tier
-from billing.models import UnitOfMeasure
 from invoicing.delivery import queue_invoice
 from invoicing.models import BillRunSchedule, Invoice
 from tests import factories as make
 from tests.factories import bill, day
 from tests.invoicing.test_delivery import _store
 from tests.usage.consumption import consume
+from usage.models import UsageImport
 
 # Not a page of ours: Django's redirect from a content type and an id to any object's page.
 NOT_VISITED = {"view_on_site", "app_list"}
@@ -60,11 +60,14 @@ def company() -> None:
 
 
 def _meter(account: Account) -> None:
-    """Let an account use something; its line is the newest of all."""
-    UnitOfMeasure.objects.create(name="GB", decimals=2)
+    """Let an account use something; its line is the newest of all. A file with a bad row waits to be imported."""
     data = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
     used = make.plan("Data", {**data, "billing_period": BillingPeriod.MONTH, "prices": {"USD": Decimal("0.5")}})
     consume(make.subscribe(account, used, "2026-01-01").charges.get(), ("2026-01-05", "10"))
+    waiting = UsageImport.objects.create(
+        source="File", status="Checked", file_name="usage.csv", rows=2, good_rows=1, bad_rows=1
+    )
+    waiting.errors.create(line=3, column="QTY", value="ten", code="not_a_quantity", message="“ten” is not a quantity.")
 
 
 def patterns() -> Iterator[tuple[str, str]]:

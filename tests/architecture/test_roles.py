@@ -66,6 +66,16 @@ list_invoices               programs
 get_invoice                 programs
 list_bill_runs              programs
 get_bill_run                programs
+record_usage                programs
+record_usages               405 405 405 405 405
+list_usage                  programs
+change_usage                programs
+remove_usage                programs
+list_usage_imports          programs
+get_usage                   programs
+upload_usage                programs
+get_usage_import            programs
+list_usage_import_errors    programs
 billing_charge_new          operators
 billing_charge_price        operators
 billing_order_new           operators
@@ -92,6 +102,15 @@ invoicing_invoice_pdf       all
 invoicing_invoice_post      approvers
 invoicing_invoice_cancel    operators
 invoicing_invoice_email     operators+
+usage_usageimport_new       operators
+usage_usageimport_template  operators
+usage_usageimport_progress  onward
+usage_usageimport_errors    all
+usage_usageimport_confirm   operators
+usage_usageimport_discard   operators
+usage_usageimport_undo      operators
+usage_usagerecord_edit      operators+
+usage_usagerecord_remove    operators+
 auth_user_password_change   admins
 """
 
@@ -135,6 +154,11 @@ invoicing_invoicedelivery           all     onward  nobody     all     nobody  a
 invoicing_invoicedocument           all     onward  nobody     all     nobody  all     all
 invoicing_invoicedtotal             all     onward  nobody     all     nobody  all     all
 invoicing_invoiceitem               all     onward  nobody     all     nobody  all     all
+usage_ratedusage                    all     onward  nobody     all     nobody  all     all
+usage_usageimport                   all     all     onward     all     nobody  all     all
+usage_usageimporterror              all     onward  nobody     all     nobody  all     all
+usage_usagerecord                   all     all     nobody     all     nobody  all     all
+usage_usageslice                    all     onward  nobody     all     nobody  all     all
 """
 
 
@@ -250,6 +274,15 @@ invoicing_billrun_email     L 403 ok ok ok
 invoicing_invoice_post      L 403 403 ok ok
 invoicing_invoice_cancel    L 403 ok ok ok
 invoicing_invoice_email     L 403 ok ok ok
+usage_usageimport_new       L 403 ok ok ok
+usage_usageimport_confirm   L 403 ok ok ok
+usage_usageimport_discard   L 403 ok ok ok
+usage_usageimport_undo      L 403 ok ok ok
+usage_usagerecord_edit      L 403 ok ok ok
+usage_usagerecord_remove    L 403 ok ok ok
+usage_usagerecord_change    L 403 403 403 403
+usage_usageslice_change     L 403 403 403 403
+usage_ratedusage_change     L 403 403 403 403
 accounts_account_change     L 403 ok ok ok
 accounts_apitoken_new       L 403 403 403 ok
 accounts_apitoken_revoke    L 403 403 403 ok
