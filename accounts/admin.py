@@ -294,6 +294,10 @@ class ApiTokenAdmin(KeptAsWritten):
     empty_text = "No API tokens yet. A program that reads billing data or sends usage signs in with one."
     add_url_name = "admin:accounts_apitoken_new"
 
+    def list_links(self, request: HttpRequest) -> list[tuple[str, str]]:
+        """Lead to what a token is good for."""
+        return [("API documentation", reverse("api_docs"))]
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let those issue tokens who were given the right."""
         return request.user.has_perm("accounts.add_apitoken")
@@ -399,8 +403,6 @@ site.register_page(
     "accounts_apitoken_revoke",
     permission="accounts.change_apitoken",
 )
-site.add_command("New API token", "admin:accounts_apitoken_new", "accounts.add_apitoken")
-site.add_command("API documentation", "api_docs")
 site.add_command("New account", "admin:accounts_account_new", "accounts.add_account")
 site.add_search("Accounts", find_accounts, "accounts.view_account")
 site.add_navigation(
