@@ -74,8 +74,9 @@ def price_lines(charge: Any, currency: str) -> Sequence[str]:
 
 @register.filter
 def priced_for(charge: Any) -> str:
-    """Return what a charge's price is for: “a month”, “for 5 weeks”; nothing for one-time charges."""
-    if not charge.billing_period or charge.charge_type == ChargeType.USAGE:
+    """Return what a charge's price is for: “a month”, “for 5 weeks”; nothing for one-time charges and units of usage."""
+    is_counted = charge.charge_type == ChargeType.USAGE and charge.charge_model != ChargeModel.FLAT_FEE
+    if not charge.billing_period or is_counted:
         return ""
     if charge.list_price_base == ListPriceBase.PER_SPECIFIC_MONTHS:
         return f"for {_count(charge.price_base_months, 'month')}"
