@@ -54,9 +54,11 @@ def overage(included="500", price="0.10", **changes):
 
 
 def smoothed(model=ROLLING, periods=3, rate=None, **changes):
-    values = {"calculation": AT_ONCE, "unused_units": CREDITED} if rate is not None else {}
-    given = None if rate is None else Decimal(rate)
-    return overage(smoothing=Smoothing(model, periods, **values, **changes)._replace(credit_rate=given))
+    """Return smoothed overage; with a `rate` unused units are credited at it."""
+    smoothing = Smoothing(model, periods)._replace(**changes)
+    if rate is not None:
+        smoothing = smoothing._replace(calculation=AT_ONCE, unused_units=CREDITED, credit_rate=Decimal(rate))
+    return overage(smoothing=smoothing)
 
 
 def made(charge):
