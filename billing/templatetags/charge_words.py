@@ -22,6 +22,8 @@ from billing.services.charge_terms import credits_unused, includes_units
 
 register = template.Library()
 
+COUNTED_BY_UNIT = (ChargeModel.PER_UNIT, ChargeModel.OVERAGE)
+
 PERIODS = {
     BillingPeriod.MONTH: "a month",
     BillingPeriod.QUARTER: "a quarter",
@@ -159,7 +161,7 @@ def segment_lines(
     words = price_words(charge, price, currency)
     if charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
         return [words]
-    if charge.charge_model in (ChargeModel.PER_UNIT, ChargeModel.OVERAGE):
+    if charge.charge_model in COUNTED_BY_UNIT:
         words = f"{words} per {charge.unit or 'unit'}"
     return [" ".join(filter(None, [words, priced_for(charge)]))]
 
@@ -171,8 +173,9 @@ def _overage_lines(
     unit = charge.unit or "unit"
     words = f"{unit_price(price, currency)} per {unit}"
     lines = [f"first {number(included)} {unit} included, then {words}" if included else words]
-    if credits_unused(charge) and credit_rate is not None:
-        lines.append(f"unused {unit}: {unit_price(credit_rate, currency)} credited each")
+    if credits_unused(charge):
+        credited = "no credit rate yet" if credit_rate is None else f"{unit_price(credit_rate, currency)} credited each"
+        lines.append(f"unused {unit}: {credited}")
     return lines
 
 
