@@ -6,11 +6,11 @@ from decimal import Decimal, DecimalException
 from typing import Any, NamedTuple
 
 from accounts.wording import NOTHING, day, number
-from billing.core.types import ChargeModel, PriceFormat, Tier
+from billing.core.types import ChargeModel, ChargeType, PriceFormat, Tier
 from billing.models import OrderAction, OrderActionType, RatePlanCharge, SubscriptionStatus, TermType
 from billing.services.charge_terms import includes_units
 from billing.services.order_requests import CancelWhen
-from billing.templatetags.charge_words import price_words, priced_for, segment_lines, tier_lines
+from billing.templatetags.charge_words import COUNTED_BY_UNIT, price_words, priced_for, tier_lines
 
 CHANGES_SHOWN = 5
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -177,7 +177,7 @@ def _worth(values: dict[str, Any], currency: str, charge: RatePlanCharge | None)
         return price
     if charge is not None and includes_units(charge) and values["price"] is not None:
         included = Decimal(values["quantity"])
-        return "; ".join(segment_lines(charge, Decimal(values["price"]), (), currency, included=included))
+        return f"first {number(included)} {charge.unit} included, then {price}" if included else price
     return f"{_number(values['quantity'])}{', ' if values.get('tiers') else ' × '}{price}"
 
 
@@ -198,6 +198,8 @@ def _price(values: dict[str, Any], currency: str, charge: RatePlanCharge | None,
     words = price_words(charge, Decimal(values["price"]), currency)
     if charge is None or not per or charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
         return words
+    if charge.charge_type == ChargeType.USAGE and charge.charge_model in COUNTED_BY_UNIT:
+        return f"{words} per {charge.unit or 'unit'}"
     return f"{words} {priced_for(charge)}".rstrip()
 
 

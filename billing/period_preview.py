@@ -16,6 +16,7 @@ from billing.core.smoothing import OverageCalculation, SmoothingModel
 from billing.core.timing import timing_of
 from billing.core.types import (
     Account,
+    BillingPeriod,
     BillingTiming,
     Charge,
     ChargeModel,
@@ -179,7 +180,11 @@ def _usage_notes(row: ProductRatePlanCharge, found: Sequence[Tile], rules: Rules
             notes.append(f"Overage is billed once {count} periods can be counted together{when}.")
     elif row.smoothing_model == SmoothingModel.ROLLOVER:
         notes.append("Units left unused are kept for later periods.")
-    if is_partial and not rules.bill_usage_partial_months and months_in(terms_of(row)):
+    is_skipped = months_in(terms_of(row)) == 1 or row.billing_period in (
+        BillingPeriod.WEEK,
+        BillingPeriod.SPECIFIC_WEEKS,
+    )
+    if is_partial and is_skipped and not rules.bill_usage_partial_months:
         notes.append("The part of a period at the beginning is not billed, as the billing rules say.")
     elif is_partial and row.smoothing_model:
         notes.append("The part of a period at the beginning is not smoothed.")

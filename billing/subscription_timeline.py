@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from babel.dates import format_date
 
 from accounts.wording import day, locale, money, number, service_period
-from billing.core.types import ChargeType
+from billing.core.types import ChargeModel, ChargeType
 from billing.models import ChargeSegment, RatePlanCharge, Subscription, SubscriptionTerm, TermType
 from billing.services.charge_terms import includes_units
 from billing.templatetags.charge_words import price_words, priced_for
@@ -162,6 +162,8 @@ def segment_words(charge: RatePlanCharge, segment: ChargeSegment, currency: str)
         price = f"{count} {'tier' if count == 1 else 'tiers'}" if count else "no price"
         return [f"{quantity}, {price}" if quantity else price, quantity]
     price = price_words(charge, segment.price, currency)
+    if charge.charge_type == ChargeType.USAGE and charge.charge_model == ChargeModel.PER_UNIT:
+        return [f"{price} per {charge.unit}", price]
     if includes_units(charge):
         return [f"{quantity} {charge.unit} included, then {price}", f"{quantity} {charge.unit} included", quantity]
     whole = f"{quantity} × {price}" if quantity else price

@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.admin import display, register
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from accounts.operator_admin import OperatorAdmin, site
 from accounts.wording import number
@@ -83,6 +83,10 @@ class UnitOfMeasureAdmin(OperatorAdmin):
         uses = uses_of(obj) if obj is not None else None
         context = {"uses": uses, "stays": STAYS, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
+
+    def response_post_save_add(self, request: HttpRequest, obj: UnitOfMeasure) -> HttpResponseRedirect:
+        """Show the new unit with an example of its rounding."""
+        return HttpResponseRedirect(obj.get_absolute_url())
 
     def save_model(self, request: HttpRequest, obj: UnitOfMeasure, form: Any, change: bool) -> None:
         """Save, and say whom another rounding concerns."""

@@ -212,7 +212,7 @@ class ChargeForm(forms.ModelForm):
             "smoothing_model": "Heavy and light periods can make up for each other.",
             "smoothing_periods": "1 to 60. Of a rollover: in how many further periods unused units can be used.",
             "overage_calculation": "",
-            "unused_units_credit": "Those left when the window is full. The rate stands beside the price.",
+            "unused_units_credit": "Those left when the window is full. The rate is given with the price.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -22,6 +22,8 @@ from billing.services.charge_terms import credits_unused, includes_units
 
 register = template.Library()
 
+COUNTED_BY_UNIT = (ChargeModel.PER_UNIT, ChargeModel.OVERAGE)
+
 PERIODS = {
     BillingPeriod.MONTH: "a month",
     BillingPeriod.QUARTER: "a quarter",
@@ -74,8 +76,9 @@ def price_lines(charge: Any, currency: str) -> Sequence[str]:
 
 @register.filter
 def priced_for(charge: Any) -> str:
-    """Return what a charge's price is for: “a month”, “for 5 weeks”; nothing for one-time charges."""
-    if not charge.billing_period or charge.charge_type == ChargeType.USAGE:
+    """Return what a charge's price is for: “a month”, “for 5 weeks”; nothing for one-time charges and units of usage."""
+    is_counted = charge.charge_type == ChargeType.USAGE and charge.charge_model != ChargeModel.FLAT_FEE
+    if not charge.billing_period or is_counted:
         return ""
     if charge.list_price_base == ListPriceBase.PER_SPECIFIC_MONTHS:
         return f"for {_count(charge.price_base_months, 'month')}"
@@ -158,7 +161,7 @@ def segment_lines(
     words = price_words(charge, price, currency)
     if charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
         return [words]
-    if charge.charge_model in (ChargeModel.PER_UNIT, ChargeModel.OVERAGE):
+    if charge.charge_model in COUNTED_BY_UNIT:
         words = f"{words} per {charge.unit or 'unit'}"
     return [" ".join(filter(None, [words, priced_for(charge)]))]
 
@@ -170,8 +173,9 @@ def _overage_lines(
     unit = charge.unit or "unit"
     words = f"{unit_price(price, currency)} per {unit}"
     lines = [f"first {number(included)} {unit} included, then {words}" if included else words]
-    if credits_unused(charge) and credit_rate is not None:
-        lines.append(f"unused {unit}: {unit_price(credit_rate, currency)} credited each")
+    if credits_unused(charge):
+        credited = "no credit rate yet" if credit_rate is None else f"{unit_price(credit_rate, currency)} credited each"
+        lines.append(f"unused {unit}: {credited}")
     return lines
 
 
