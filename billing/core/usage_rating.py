@@ -156,8 +156,8 @@ def _parts_of_stretch(
             segments = [last._replace(start=stretch[0].start, end=None)]
         for part in parts_of(Tile(period, full), segments, cycle, rules, treatment, since):
             counted_from = max(part.segment.start, tile.period.start) if on_demand else part.period.start
-            # A price that has changed for days rated already finds nothing that it could go on counting.
-            if all(window.days.start != counted_from for window in usage.windows):
+            # Only what was rated last goes on: a price or billing day that has moved begins to count anew.
+            if not usage.windows or usage.windows[-1].days.start != counted_from:
                 counted_from = part.period.start
             yield RatingPart(part, counted_from, not tile.full and tile.period.start == service_start)
         if period.end == target_date:

@@ -1,37 +1,10 @@
 """The attacks: for each guard of the database at least one piece of SQL that it must refuse, in the world of `world.py`."""
 
-from dataclasses import dataclass, field
-
+from tests.integrity.attack import CHECK, EXCLUSION, UNIQUE, Attack
+from tests.integrity.attack import deferred as _deferred
+from tests.integrity.attack import set_columns as _set
+from tests.integrity.usage_attacks import USAGE_ATTACKS
 from tests.integrity.world import post
-
-CHECK, UNIQUE, EXCLUSION, TRIGGER = "23514", "23505", "23P01", "23514"
-
-
-@dataclass(frozen=True)
-class Attack:
-    """SQL that would break `guard`'s invariant, and how it is refused.
-
-    `backed_by` names guards that refuse it as well, so that it only succeeds once they are gone, too. A guard without
-    `state` does not refuse but corrects: then `harm` is the question that must be answered with false.
-    `as_owner`: the application's role may not even try (42501), so the owner attacks.
-    """
-
-    guard: str
-    sql: str
-    state: str | None = CHECK
-    backed_by: tuple[str, ...] = ()
-    harm: str = ""
-    as_owner: bool = False
-    label: str = field(default="", compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the name that the test report shows."""
-        return f"{self.guard}: {self.label}" if self.label else self.guard
-
-
-def _set(table: str, assignments: str, row: int = 1001) -> str:
-    return f"UPDATE {table} SET {assignments} WHERE id = {row}"
 
 
 def _item(invoice: int, *, amount: str = "1", period: str = "[2026-03-01,2026-04-01)", kind: str = "Recurring") -> str:
@@ -70,11 +43,6 @@ def cancel(invoice: int, *items: int) -> str:
 
 def _shorten(item: int, end: str) -> str:
     return f"UPDATE invoicing_coverage SET period = daterange(lower(period), '{end}') WHERE item_id = {item};"
-
-
-def _deferred(*statements: str) -> str:
-    """Return statements that are judged together, as at the end of a transaction."""
-    return f"SET CONSTRAINTS ALL DEFERRED; {' '.join(statements)} SET CONSTRAINTS ALL IMMEDIATE"
 
 
 def _invoice(status: str, number: str = "NULL") -> str:
@@ -422,4 +390,5 @@ ATTACKS = [
     *CUSTOMERS_AND_SALES,
     *TOKENS,
     *UNITS,
+    *USAGE_ATTACKS,
 ]

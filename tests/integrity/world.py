@@ -5,9 +5,12 @@ run 1001 (Completed)                    charge 1001, monthly      |--- Jan: W000
   1002  DRAFT-1002, Draft, 150.00       charge 1003, monthly      nothing billed yet
   1003  DRAFT-1003, Canceled
   1004  DRAFT-1004, Draft, without lines
+  1005  DRAFT-1005, Draft, 10.00         usage: see `usage_world.py`
 """
 
 import psycopg
+
+from tests.integrity.usage_world import CHARGES, USAGE
 
 _CUSTOMERS = """
 INSERT INTO accounts_billingbatch (id, code, alias) VALUES (1050, 'Batch50', 'Attacked');
@@ -99,5 +102,5 @@ VALUES (1001, 1001, '00000000-0000-4000-8000-000000001001', '{ada@ada.example}',
 def build(connection: psycopg.Connection) -> None:
     """Write the world in the connection's transaction; foreign keys are checked at once from here on."""
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    for part in (_CUSTOMERS, _SALES, _RUNS, _INVOICES, post(1001, 1), _DOCUMENTS):
+    for part in (_CUSTOMERS, _SALES, CHARGES, _RUNS, _INVOICES, post(1001, 1), _DOCUMENTS, USAGE):
         connection.execute(part)

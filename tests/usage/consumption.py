@@ -98,7 +98,13 @@ def usage_lines() -> list[tuple[str, str, str, str, str]]:
     """Return every usage line that stands: description, first day, end, quantity and amount."""
     found = InvoiceItem.objects.filter(kind="Usage", invoice__status__in=["Draft", "Posted"]).order_by("id")
     return [
-        (i.description, str(i.period.lower), str(i.period.upper), f"{i.quantity.normalize():f}", f"{i.amount:.2f}")
+        (
+            i.description,
+            str(i.period.lower),
+            str(i.period.upper),
+            f"{(i.quantity or Decimal(0)).normalize():f}",
+            f"{i.amount:.2f}",
+        )
         for i in found
     ]
 

@@ -204,9 +204,11 @@ class TestLateUsage:
             consume(charge, ("2026-01-10", units))
             bill("2026-02-01")
         assert [line[3] for line in usage_lines()] == ["4.601", "0", "0.001"]
-        assert sum(RatedUsage.objects.values_list("quantity", flat=True)) == sum(
-            InvoiceItem.objects.values_list("quantity", flat=True)
-        )
+        assert [f"{units:.3f}" for units in RatedUsage.objects.values_list("quantity", flat=True)] == [
+            "4.601",
+            "0.000",
+            "0.001",
+        ]
 
     @pytest.mark.parametrize("again", [False, True], ids=["one month", "two months"])
     def test_late_usage_of_a_smoothed_charge_is_one_line_over_its_months(self, again):
@@ -318,7 +320,7 @@ def test_discounts_reduce_usage(model, value, expected):
     run = bill("2026-03-01")
     found = InvoiceItem.objects.filter(kind="Discount").order_by("id")
     assert [f"{item.amount:.2f}" for item in found] == expected
-    assert {item.reduces.kind for item in found} == {"Usage"}
+    assert set(found.values_list("reduces__kind", flat=True)) == {"Usage"}
     assert audit() == []
     cancel_all(run)
     assert pending() == ["2026-01-05", "2026-02-05"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -19,7 +20,8 @@ from billing.core.units import RoundingMode, UnitOfMeasure
 from billing.core.usage import UsageTerms
 from tests.billing.core import BHD, BLUEFIN, JPY, USD
 from tests.billing.core.meter import Meter, Record, metered, total
-from tests.billing.core.usage_oracle import owed, quantities, windows_of
+from tests.billing.core.test_money import half_up
+from tests.billing.core.usage_oracle import cost, owed, quantities, windows_of
 
 SEEDS = st.integers(0, 2**40)
 TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME, ChargeModel.TIERED_WITH_OVERAGE)
@@ -143,7 +145,7 @@ def live(meter: Meter, source: Random) -> tuple[list[Record], date]:
 
 @pytest.mark.slow
 @given(SEEDS)
-@settings(max_examples=6_000)
+@settings(max_examples=4_500)
 def test_whenever_it_is_rated_usage_costs_what_the_oracle_says(seed: int) -> None:
     source = Random(seed)
     meter = random_meter(source)
@@ -269,3 +271,54 @@ def test_the_lives_have_every_kind_of_line() -> None:
     assert (
         min(found["by " + group] for group in ("the period", "ByUsageRecord", "ByUsageUpload", "ByUsageStartDate")) > 50
     )
+
+
+def amend(meter: Meter, source: Random, after: date) -> None:
+    """End the running price some day from `after` on: another price, a pause, or the end of the charge."""
+    *before, last = meter.charge.segments
+    day = max(after, last.start) + timedelta(days=source.randrange(1, 40))
+    if last.end is not None:
+        return
+    segments = [*before, last._replace(end=day)]
+    what = source.choice(("price", "price", "pause", "cancel"))
+    if what != "cancel":
+        start = day if what == "price" else day + timedelta(days=source.randrange(1, 30))
+        model = meter.charge.terms.charge_model
+        new = last._replace(number=last.number + 1, segment_id=last.number + 1, start=start, price=random_price(source))
+        segments.append(new._replace(tiers=random_tiers(source, model) if last.tiers else ()))
+    meter.charge = meter.charge._replace(segments=tuple(segments))
+
+
+@pytest.mark.slow
+@given(SEEDS)
+@settings(max_examples=1_500)
+def test_amendments_and_moved_billing_days_leave_no_usage_behind_and_bill_none_twice(seed: int) -> None:
+    """Every window costs what its usage costs at the price of its first day, and no two of them share a day."""
+    source = Random(seed)
+    meter = random_meter(source)
+    meter.rules = meter.rules._replace(bill_usage_partial_months=True)
+    first = meter.charge.segments[0]._replace(end=None)
+    meter.charge = meter.charge._replace(segments=(first,))
+    records = random_records(source, first.start, 200, 3)
+    places = sorted(source.randrange(len(records) + 1) for _ in range(4))
+    target = first.start
+    for begin, end in zip([0, *places], [*places, len(records)], strict=True):
+        upload(meter, records[begin:end], source)
+        target += timedelta(days=source.randint(1, 60))
+        meter.run(target)
+        if source.random() < 0.5:
+            amend(meter, source, target)
+        if source.random() < 0.4:
+            meter.account = meter.account._replace(bill_cycle_day=source.choice((1, 5, 12, 20, 28, 31)))
+    for days in (130, 150):  # what is late for a window that the first run closes is billed by the second
+        meter.run(target + timedelta(days=days))
+    check_lines(meter)
+    windows = [window.days for window in meter.windows()]
+    assert all(one.end <= other.start for one, other in pairwise(windows))
+    for window in meter.windows():
+        used = [record for record in records if window.days.start <= record.day < window.days.end]
+        segment = [found for found in meter.charge.segments if found.start <= window.days.start][-1]
+        expected = half_up(cost(meter, segment, used), meter.account.currency.digits) if used else Fraction(0)
+        assert (Fraction(window.amount), Fraction(window.quantity)) == (expected, sum(quantities(meter, used)))
+    rated_through = windows[-1].end
+    assert not [left for left in meter.pending() if left.days.start < rated_through and _served(meter, left.days.start)]

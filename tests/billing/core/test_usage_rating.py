@@ -77,6 +77,20 @@ def test_groups_are_priced_each_by_itself(group: RatingGroup, january: str, febr
     assert [line[2:] for line in lines(found)] == [("160", january), ("195", february)]
 
 
+def test_groups_of_the_same_size_are_each_priced() -> None:
+    """Twice 25 units: each walks 10 @2, 10 @3 and 5 @5, or pays the flat fee of its tier."""
+    for model, text, amount, steps in (
+        (TIERED, LADDER, "150.00", '[["20","2"],["20","3"],["10","5"]]'),
+        (VOLUME, "10: 1, rest: flat 7", "14.00", '[["50","7","FlatFee",2]]'),
+    ):
+        found = meter(model, tiers=tiers(text), terms=UsageTerms(GB, RatingGroup.RECORD))
+        found.use(("2026-01-01", "25"), ("2026-01-01", "25"))
+        found.run("2026-02-01")
+        assert lines(found)[0][2:] == ("50", amount)
+        assert f'"t":{steps}' in found.lines[0].derivation
+        assert '"by":["ByUsageRecord",2]' in found.lines[0].derivation
+
+
 # ---------------------------------------------------------------------------------------------------------- models
 @pytest.mark.parametrize(
     ("model", "terms", "used", "amount"),
@@ -194,6 +208,19 @@ def test_on_demand_a_moved_billing_day_closes_what_was_counted_since_the_old_one
     found.account = BLUEFIN._replace(bill_cycle_day=25)
     found.use(("2026-01-12", "5"), ("2026-01-21", "1"))
     assert amounts(found.run("2026-01-22")) == ["5.00", "1.00"]
+
+
+def test_on_demand_a_moved_billing_day_does_not_count_closed_days_again() -> None:
+    #   5    10   12              25
+    #   |= 3 |= 7 |                       the billing day moves from the 10th to the 25th on the 12th
+    #   |==== of one period now ==|       yet what was counted since the 10th is closed, and so is what was before
+    found = meter(PER_UNIT, "2026-01-05", price="1", terms=ON_DEMAND, account=BLUEFIN._replace(bill_cycle_day=10))
+    found.use(("2026-01-06", "3"), ("2026-01-11", "7"))
+    found.run("2026-01-12")
+    found.account = BLUEFIN._replace(bill_cycle_day=25)
+    found.use(("2026-01-07", "1"))
+    found.run("2026-01-20")
+    assert [line[3] for line in lines(found)] == ["3.00", "7.00", "1.00"]
 
 
 def test_on_demand_nothing_used_costs_nothing_however_often_it_is_looked_at() -> None:
