@@ -60,6 +60,7 @@ class AccountAdmin(ChoosesAccounts):
     object_tabs = (
         ("", "Overview"),
         ("subscriptions", "Subscriptions"),
+        ("usage", "Usage"),
         ("invoices", "Invoices"),
         ("activity", "Activity"),
     )
@@ -123,7 +124,7 @@ class AccountAdmin(ChoosesAccounts):
         elif tab == "activity":
             entries = LogEntry.objects.filter(content_type__app_label="accounts", content_type__model="account")
             context["entries"] = entries.filter(object_id=str(obj.pk)).select_related("user")[:50]
-        else:
+        elif tab != "usage":  # that one is a piece of its own, which the page asks for
             context |= _overview(obj)
             if self.has_change_permission(request, obj):
                 context["request_key"] = new_request_key()

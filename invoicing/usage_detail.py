@@ -122,7 +122,7 @@ def csv_rows(item: InvoiceItem) -> Iterator[Sequence[Any]]:
 
 def subtotals(item: InvoiceItem) -> list[Subtotal]:
     """Return the sums of the first groups that a line was rated in, one more than are shown; none where it makes no odds."""
-    found = UsageSlice.objects.filter(rated=item.rated_usage_id)
+    found: QuerySet[Any, Any] = UsageSlice.objects.filter(rated=item.rated_usage_id)
     sums = {"count": Sum("records"), "sum": Sum("quantity")}
     if item.charge.rating_group == RatingGroup.START_DATE:
         days = found.values("first_day").annotate(**sums).order_by("first_day")[: SUBTOTALS_SHOWN + 1]

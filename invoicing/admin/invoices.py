@@ -35,6 +35,7 @@ from invoicing.views import invoices as views
 from invoicing.views import order_preview as order_preview_views
 from invoicing.views import subscriptions as subscription_views
 from invoicing.views import usage as usage_views
+from invoicing.views import usage_so_far as usage_so_far_views
 
 LINES_A_PAGE = 25
 SEARCHED_ACCOUNTS = 1_000
@@ -263,6 +264,18 @@ site.register_page(
     account_views.account_next_invoice,
     "invoicing_account_next",
     permission="invoicing.view_invoice",
+)
+site.register_page(
+    "accounts/account/<int:pk>/usage-so-far/",
+    usage_so_far_views.account_usage,
+    "invoicing_account_usage",
+    permission=usage_views.may_see_usage,
+)
+site.register_page(
+    "billing/subscription/<int:pk>/usage-so-far/",
+    usage_so_far_views.subscription_usage,
+    "invoicing_subscription_usage",
+    permission=usage_views.may_see_usage,
 )
 site.register_page(
     "billing/order/new/preview/",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
@@ -53,7 +53,7 @@ def line_usage(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_GET
-def line_usage_csv(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+def line_usage_csv(request: HttpRequest, pk: int) -> Any:
     """Stream all records that a line bills."""
     item = get_object_or_404(usage_items(), pk=pk)
     name = f"usage-{item.invoice}-{item.charge.number}".replace("/", "-")
