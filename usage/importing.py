@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 # First half of the advisory lock key of an import; the second half is its id.
 IMPORT_LOCK = 7415
-PROGRESS_SECONDS = 0.5
+PROGRESS_SECONDS = 1
 KEPT_FOR = timedelta(days=7)
 OPEN = (
     UsageImportStatus.UPLOADED,
@@ -178,7 +178,7 @@ def _taken(
 
 
 def _progress(found: UsageImport, file: UsageFile) -> Callable[[], None]:
-    """Return what writes down how far a file has been read, twice a second at most."""
+    """Return what writes down how far a file has been read, once a second at most."""
     last = time.monotonic()
 
     def note() -> None:

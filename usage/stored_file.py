@@ -83,4 +83,4 @@ class _Parts(io.RawIOBase):
 def opened(usage_import: UsageImport) -> Iterator[BinaryIO]:
     """Open the stored file of an import for reading."""
     with io.BufferedReader(_Parts(usage_import.pk, usage_import.size), 64 * 1024) as stream:
-        yield stream  # type: ignore[misc]
+        yield stream

@@ -1,6 +1,7 @@
 """The start page: its figures per currency and month, the work that waits, and the checklist of a new installation."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -105,7 +106,7 @@ def test_an_account_with_an_error_waits_until_its_run_is_over(today, viewer):
 def metered(billing_period=BillingPeriod.MONTH, start="2026-05-01"):
     """Return a charge for GB."""
     UnitOfMeasure.objects.create(name="GB", decimals=2)
-    data = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
+    data: Any = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
     data |= {"billing_period": billing_period, "prices": {"USD": Decimal("0.5")}}
     return subscribe(acme(), plan("Data", data), start).charges.get()
 

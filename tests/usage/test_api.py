@@ -2,6 +2,7 @@
 
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -44,7 +45,7 @@ def sent(charge: RatePlanCharge, **changes: object) -> dict[str, object]:
     return {"account": account, "unit": "GB", "quantity": "12.5", "start_date": "2026-01-05", **changes}
 
 
-def post(client, path: str, body: object, key: str = "") -> object:
+def post(client, path: str, body: object, key: str = "") -> Any:
     headers = {"Idempotency-Key": key or str(uuid.uuid4())}
     return client.post(f"{API}/{path}", body, content_type="application/json", headers=headers)
 
