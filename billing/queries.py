@@ -43,3 +43,8 @@ def billed_until(subscription_ids: Iterable[int]) -> dict[int, date]:
     end = Func(F("coverage__period"), function="upper", output_field=DateField())
     found = RatePlanCharge.objects.filter(subscription__in=list(subscription_ids), coverage__isnull=False)
     return dict(found.order_by().values_list("subscription_id").annotate(until=Max(end)))
+
+
+def child_usage_included() -> bool:
+    """Tell whether usage of child accounts is billed by the charges of the accounts above them (domain.md 6.5)."""
+    return BillingRules.objects.filter(customer_hierarchy=True, include_child_usage=True).exists()

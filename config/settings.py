@@ -84,12 +84,14 @@ INSTALLED_APPS = [
     "axes",
     "pgtrigger",
     "django_structlog",
+    "ninja",  # its copy of Swagger UI
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "accounts.problems.ProblemMiddleware",
     "config.headers.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -291,7 +293,7 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "socket_connect_timeout": 2, "socket_timeout": 30}
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1, "interval_max": 0.2}
 CELERY_TASK_DEFAULT_QUEUE = "billing"
-CELERY_TASK_QUEUES = [Queue("billing"), Queue("pdf"), Queue("mail")]
+CELERY_TASK_QUEUES = [Queue("billing"), Queue("pdf"), Queue("mail"), Queue("usage")]
 CELERY_TASK_ROUTES = {"invoicing.tasks.send_mail": {"queue": "mail"}}
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -320,6 +322,13 @@ BILL_RUN_STALLED_SECONDS = env.int("BILL_RUN_STALLED_SECONDS", default=120)
 # How far ahead a target date may lie: a typing error in the year must not bill a decade.
 BILL_RUN_TARGET_HORIZON_MONTHS = env.int("BILL_RUN_TARGET_HORIZON_MONTHS", default=36)
 
+# The largest usage file that may be uploaded, and what it may expand to.
+USAGE_FILE_MAX_BYTES = env.int("USAGE_FILE_MAX_BYTES", default=512 * 1024**2)
+USAGE_SHEET_MAX_BYTES = env.int("USAGE_SHEET_MAX_BYTES", default=128 * 1024**2)
+USAGE_FILE_MAX_EXPANDED_BYTES = env.int("USAGE_FILE_MAX_EXPANDED_BYTES", default=2 * 1024**3)
+# How often a step of a usage import may end its worker before the import is given up.
+USAGE_IMPORT_ATTEMPTS = env.int("USAGE_IMPORT_ATTEMPTS", default=3)
+
 # The hour (UTC) of the nightly audit of the whole database.
 AUDIT_HOUR = env.int("AUDIT_HOUR", default=3)
 
@@ -330,8 +339,18 @@ CELERY_BEAT_SCHEDULE = {
         # A tick nobody took in time is worthless: the next one does the same.
         "options": {"expires": BILL_RUN_SWEEP_SECONDS},
     },
+    "sweep usage imports": {
+        "task": "usage.tasks.sweep_imports",
+        "schedule": BILL_RUN_SWEEP_SECONDS,
+        "options": {"expires": BILL_RUN_SWEEP_SECONDS},
+    },
     "audit": {"task": "invoicing.tasks.audit_all", "schedule": crontab(hour=AUDIT_HOUR, minute=17)},
 }
+
+# --- API -------------------------------------------------------------------------------------------------------------
+
+# Of each token; beyond it the API answers 429 until the minute is over.
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=600)
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

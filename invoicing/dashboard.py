@@ -10,6 +10,7 @@ from dateutil.relativedelta import relativedelta
 from django.db import connection
 from django.db.models import Count, Q, Sum
 
+from billing.core.periods import MONTHS_IN
 from invoicing.models import BillRun, BillRunStatus, DeliveryState, InvoiceDelivery
 from invoicing.run_figures import RETRYABLE, displayed_runs
 
@@ -37,6 +38,32 @@ _ACCOUNTS = """
 SELECT count(*) FROM (
     SELECT DISTINCT account_id FROM invoicing_invoice
     WHERE status = 'Posted' AND invoice_date >= %(start)s AND invoice_date < %(end)s) invoiced
+"""
+
+# How the list of usage records is narrowed; its tabs use the same.
+USAGE_RECORDS = "/usage/usagerecord/"
+LATE = {"status": "late"}
+PENDING = {"status": "pending"}
+
+# How long a billing period of a charge is; that of a subscription term is taken for a year.
+_LENGTH = f"""CASE c.billing_period WHEN 'Week' THEN interval '7 days' WHEN 'SpecificWeeks' THEN c.period_length * interval '7 days'
+    WHEN 'SpecificDays' THEN c.period_length * interval '1 day' WHEN 'SpecificMonths' THEN c.period_length * interval '1 month'
+    {" ".join(f"WHEN '{period}' THEN interval '{months} months'" for period, months in MONTHS_IN.items())} ELSE interval '1 year' END"""
+
+# Usage that is pending is all there is in an index of its own; each charge is looked up once, however much it has.
+_USAGE = f"""
+WITH pending AS MATERIALIZED (
+    SELECT s.charge_id, s.last_day, s.records, rated.day FROM (
+        SELECT DISTINCT charge_id FROM usage_usageslice WHERE rated_id IS NULL
+    ) c LEFT JOIN LATERAL (
+        SELECT upper(r.period) AS day FROM usage_ratedusage r
+        WHERE r.charge_id = c.charge_id AND r.is_live AND r.kind = 'Period' ORDER BY upper(r.period) DESC LIMIT 1
+    ) rated ON true JOIN usage_usageslice s ON s.charge_id = c.charge_id AND s.rated_id IS NULL
+    WHERE s.last_day < rated.day OR s.last_day < %(today)s - 1
+)
+SELECT coalesce(sum(p.records) FILTER (WHERE p.last_day < p.day), 0),
+       coalesce(sum(p.records) FILTER (WHERE (p.day IS NULL OR p.last_day >= p.day) AND p.last_day + {_LENGTH} < %(today)s), 0)
+FROM pending p JOIN billing_rateplancharge c ON c.id = p.charge_id
 """
 
 
@@ -74,7 +101,7 @@ class CurrencyFigures(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """How many things of one kind wait for a person, and the page (a list's query) that shows them."""
+    """How many things of one kind wait for a person, and the page (its name or path, and a list's query) that shows them."""
 
     count: int  # type: ignore[assignment]  # nobody asks it for tuple.count()
     one: str
@@ -98,7 +125,7 @@ class Figures(NamedTuple):
     recent_runs: tuple[BillRun, ...]
 
 
-def dashboard_figures(today: date) -> Figures:
+def dashboard_figures(today: date, *, with_usage: bool = True) -> Figures:
     """Return the figures for the month of `today` and the two before it, by invoice date (bookings by order date)."""
     this_month = today.replace(day=1)
     months = tuple(this_month - relativedelta(months=back) for back in reversed(range(MONTHS)))
@@ -133,7 +160,7 @@ def dashboard_figures(today: date) -> Figures:
         currencies=currencies,
         invoices=sum(figures.invoices for figures in currencies),
         accounts=accounts,
-        attention=attention(),
+        attention=attention() + (usage_attention(today) if with_usage else ()),
         recent_runs=tuple(displayed_runs().order_by("-id")[:RECENT_RUNS]),
     )
 
@@ -181,6 +208,23 @@ def attention() -> tuple[Attention, ...]:
             "admin:invoicing_invoicedelivery_changelist",
             urlencode({"state__in": "Failed,Unknown"}),
         ),
+    )
+
+
+def usage_attention(today: date) -> tuple[Attention, ...]:
+    """Return usage that waits: of days that are over for longer than a billing period, and of days rated before."""
+    with connection.cursor() as cursor:
+        cursor.execute(_USAGE, {"today": today})
+        late, overdue = cursor.fetchone()
+    return (
+        Attention(
+            overdue,
+            "usage record older than a billing period, not billed",
+            "usage records older than a billing period, not billed",
+            USAGE_RECORDS,
+            urlencode(PENDING),
+        ),
+        Attention(late, "late usage record", "late usage records", USAGE_RECORDS, urlencode(LATE)),
     )
 
 

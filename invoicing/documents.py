@@ -13,6 +13,7 @@ from invoicing.appendix import CALCULATIONS, appendix_values
 from invoicing.explanation import proration_note
 from invoicing.models import Invoice, InvoiceDocument, InvoiceItem, InvoiceStatus
 from invoicing.rendering import RenderedDocument, language_tag, render_pdf
+from invoicing.usage_appendix import DRAFT_ROWS, LINES_TOLD, ROWS_PRINTED, rows_printed, usage_values
 
 SNAPSHOT_VERSION = 1
 # Every hundred lines cost about a second to draw: of longer drafts the preview shows the beginning.
@@ -102,12 +103,16 @@ def _appendix(
     posted = invoice.status == InvoiceStatus.POSTED
     titled = [(_title(names[str(item.charge_id)]), item) for item in items]
     with translation.override(language_tag(frozen["account"]["language"])):
-        return appendix_values(
+        values = appendix_values(
             titled,
             currency=invoice.currency,
             versions=frozen.get("price_versions", {}) if posted else None,
             limit=CALCULATIONS if posted else DRAFT_CALCULATIONS,
         )
+        units = {charge: named[2] for charge, named in names.items()}
+        # Usage on a posted invoice is Processed for good: told again, it says the same.
+        usage = usage_values(titled, units=units, limit=ROWS_PRINTED if posted else DRAFT_ROWS)
+    return {**values, "usage": usage} if usage else values
 
 
 def _items(invoice: Invoice) -> tuple[list[InvoiceItem], int]:
@@ -123,8 +128,11 @@ def _items(invoice: Invoice) -> tuple[list[InvoiceItem], int]:
 
 def drawing_weight(invoice: Invoice, lines: int) -> int:
     """Return how many plain lines take as long to draw as a posted invoice of so many lines, some of them explained."""
-    explains = "price_versions" in (invoice.snapshot or {})
-    return lines + EXPLAINED_WEIGHT * min(lines, CALCULATIONS) if explains else lines
+    if "price_versions" not in (invoice.snapshot or {}):
+        return lines
+    rated = invoice.items.filter(rated_usage__isnull=False).order_by("charge__subscription_id", "id")
+    rows = rows_printed(rated.values_list("rated_usage_id", flat=True)[:LINES_TOLD])
+    return lines + EXPLAINED_WEIGHT * min(lines, CALCULATIONS) + rows
 
 
 def _current_snapshot(invoice: Invoice) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from accounts.wording import day, money, number, service_period
 from billing.core.derivation import VERSION
 from billing.core.types import ChargeModel, LineKind
 from billing.models import ChargeSegment
-from invoicing.explanation import Step, explain
+from invoicing.explanation import explain
 from invoicing.models import InvoiceItem
+from invoicing.steps import Step
 
 # First days of price versions: by the charge's id as text, then by the segment's number as text; as JSON keeps them.
 PriceVersions = Mapping[str, Mapping[str, str]]
@@ -174,6 +175,8 @@ def _segments(derivation: Mapping[str, Any]) -> list[int]:
     found: list[int] = []
     if "credit" in derivation:
         found = [days["s"] for days in derivation["credit"].get("kept", [])]
+    elif "again" in derivation:
+        found = [days["s"] for days in derivation["again"]]
     elif derivation["m"] == ChargeModel.DISCOUNT_PERCENTAGE:
         found = [step[0] for step in derivation.get("k", derivation).get("w", [])]
     elif derivation["m"] == ChargeModel.DISCOUNT_FIXED and "g" not in derivation:

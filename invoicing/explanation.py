@@ -1,10 +1,9 @@
 """How a line was calculated, in words: turns a derivation into the steps an operator can check by hand (D15)."""
 
-import re
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from accounts.wording import day, money, number, unit_price
 from billing.core.derivation import VERSION, amount_of
@@ -12,6 +11,8 @@ from billing.core.discounts import discount_amount_of
 from billing.core.money import no_more_than
 from billing.core.types import ChargeModel, Currency, PriceFormat
 from invoicing.models import InvoiceItem
+from invoicing.steps import Step, amount_step, exact_text, rounding_step
+from invoicing.usage_explanation import billed_before, counting_steps, overage_steps
 
 SPANS = {
     1: "a month",
@@ -24,18 +25,6 @@ SPANS = {
 }
 DISCOUNTS = (ChargeModel.DISCOUNT_FIXED, ChargeModel.DISCOUNT_PERCENTAGE)
 SKIPPED = [0]  # the share of a partial period that the billing rules leave out
-# Results between the steps are exact; of those without an end this many digits are shown, and the dots say so.
-SHOWN_DIGITS = 6
-LAST_DIGIT = re.compile(r"\d(?=\D*$)")  # the currency may stand behind it
-
-
-class Step(NamedTuple):
-    """One step of a calculation: what it is, the arithmetic, what comes out, and the exact value of that."""
-
-    name: str
-    working: str
-    result: str
-    value: Fraction
 
 
 def explain(item: InvoiceItem, *, currency: str) -> list[Step]:
@@ -53,8 +42,8 @@ def explain(item: InvoiceItem, *, currency: str) -> list[Step]:
     if "credit" in d:
         steps = _credit(d, currency)
     else:
-        steps = _discount(d, currency) if d["m"] in DISCOUNTS else _charge(d, currency)
-    steps.append(_rounding(d["r"], item.amount, steps[-1].value, currency))
+        steps = _discount(d, currency) if d.get("m") in DISCOUNTS else _charge(d, currency)
+    steps.append(rounding_step(d["r"], item.amount, steps[-1].value, currency))
     return steps
 
 
@@ -67,41 +56,63 @@ def proration_note(item: InvoiceItem) -> str:
 
 
 def _charge(d: dict[str, Any], currency: str) -> list[Step]:
-    """Return the steps from the price to the exact amount of a line that bills days."""
-    steps = _rate(d, currency)
+    """Return the steps from the price to the exact amount of a line that bills days or usage."""
+    if "again" in d:
+        return _again(d, currency)
+    steps = counting_steps(d) if "rec" in d else []
+    steps += overage_steps(d, currency) if d["m"] == ChargeModel.OVERAGE else _rate(d, currency)
     if "f" in d and d["f"][0] != d["f"][1]:
         steps.append(_full_period(d, steps[-1].value, currency))
     if d.get("part") == SKIPPED:
-        steps.append(_step("Partial period", "not billed: the billing rules skip it", Fraction(0), currency))
+        steps.append(amount_step("Partial period", "not billed: the billing rules skip it", Fraction(0), currency))
     elif "part" in d:
         steps.append(_proration(d, steps[-1].value, currency))
     elif "day" in d:
         days, whole = d["day"]
-        working = f"{_exact(steps[-1].value, currency)} × {days} ÷ {whole}: {_days_words(d['day'])}"
-        steps.append(_step("Proration", working, steps[-1].value * Fraction(days, whole), currency))
-    return steps
+        working = f"{exact_text(steps[-1].value, currency)} × {days} ÷ {whole}: {_days_words(d['day'])}"
+        steps.append(amount_step("Proration", working, steps[-1].value * Fraction(days, whole), currency))
+    return steps + billed_before(d, steps[-1].value, currency)
+
+
+def _again(d: dict[str, Any], currency: str) -> list[Step]:
+    """Return the steps of late usage that weighs on several periods: each is priced again, and what they cost is taken off."""
+    if not d["again"]:
+        return [amount_step("Late usage", "nothing: the fee is the same whatever is used", Fraction(0), currency)]
+    steps, total = [], Fraction(0)
+    for position, period in enumerate(d["again"], start=1):
+        name = f"Period {position} again"
+        found = _charge(period, currency)
+        steps += [step._replace(name=f"{name}: {step.name}") for step in found]
+        amount = amount_of(period, Currency(currency, period["r"]))
+        rounded = rounding_step(period["r"], amount, found[-1].value, currency)
+        steps.append(rounded._replace(name=f"{name}: amount"))
+        total += Fraction(amount)
+    steps.append(amount_step("All periods", "sum of their amounts, with the late usage", total, currency))
+    return steps + billed_before(d, total, currency)
 
 
 def _credit(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps of a credit: what the days that stay cost now, less what was billed for all of them."""
     credit = d["credit"]
     billed, kept = Decimal(credit["billed"]), Decimal(0)
-    steps = [_step("Billed so far", "by the line that this one credits", Fraction(billed), currency)]
+    steps = [amount_step("Billed so far", "by the line that this one credits", Fraction(billed), currency)]
     for days in credit.get("kept", []):
         for step in _charge(days, currency):
             steps.append(step._replace(name=f"Kept days: {step.name}"))
         amount = amount_of(days, Currency(currency, days["r"]))
-        steps.append(_rounding(days["r"], amount, steps[-1].value, currency)._replace(name="Kept days: amount"))
+        steps.append(rounding_step(days["r"], amount, steps[-1].value, currency)._replace(name="Kept days: amount"))
         kept += amount
     remains = Fraction(no_more_than(billed, kept))
     if remains != kept:
-        words = f"{_exact(Fraction(kept), currency)} today, but no more than was billed"
-        steps.append(_step("Kept days: limit", words, remains, currency))
+        words = f"{exact_text(Fraction(kept), currency)} today, but no more than was billed"
+        steps.append(amount_step("Kept days: limit", words, remains, currency))
     before = Fraction(billed)
     words = (
-        f"{_exact(remains, currency)} − {_exact(before, currency)}" if remains else "everything billed is given back"
+        f"{exact_text(remains, currency)} − {exact_text(before, currency)}"
+        if remains
+        else "everything billed is given back"
     )
-    steps.append(_step("Credit", words, remains - before, currency))
+    steps.append(amount_step("Credit", words, remains - before, currency))
     return steps
 
 
@@ -109,21 +120,21 @@ def _discount(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps of a discount: what it takes off the line, or what it gives back of what it had taken off."""
     if "g" not in d:
         steps = _taken_off(d, currency)
-        return [*steps, _step("Taken off", "as a negative amount", -steps[-1].value, currency)]
+        return [*steps, amount_step("Taken off", "as a negative amount", -steps[-1].value, currency)]
     before = Fraction(d["g"])
-    steps = [_step("Taken off so far", "of the billed line that this one is about", before, currency)]
+    steps = [amount_step("Taken off so far", "of the billed line that this one is about", before, currency)]
     kept = Fraction(0)
     if "k" in d:
         for step in _taken_off(d["k"], currency):
             steps.append(step._replace(name=f"Still taken off: {step.name}"))
         amount = Decimal(d["g"]) - discount_amount_of(d, Currency(currency, d["r"]))
         kept = Fraction(amount)
-        steps.append(_rounding(d["r"], amount, steps[-1].value, currency)._replace(name="Still taken off"))
-    working = f"{_exact(before, currency)} − {_exact(kept, currency)}" if kept else "all of it"
+        steps.append(rounding_step(d["r"], amount, steps[-1].value, currency)._replace(name="Still taken off"))
+    working = f"{exact_text(before, currency)} − {exact_text(kept, currency)}" if kept else "all of it"
     if d["m"] == ChargeModel.DISCOUNT_FIXED and d.get("w"):
-        freed = ", ".join(f"{_exact(Fraction(part), currency)} from {_day(start)} on" for start, part in d["w"])
+        freed = ", ".join(f"{exact_text(Fraction(part), currency)} from {_day(start)} on" for start, part in d["w"])
         working += f"; may be used again: {freed}"
-    return [*steps, _step("Given back", working, before - kept, currency)]
+    return [*steps, amount_step("Given back", working, before - kept, currency)]
 
 
 def _taken_off(d: dict[str, Any], currency: str) -> list[Step]:
@@ -131,8 +142,8 @@ def _taken_off(d: dict[str, Any], currency: str) -> list[Step]:
     steps: list[Step] = []
     if "f" in d:
         first, kept, whole = map(Fraction, d["f"])
-        words = f"{_exact(first, currency)} × {_exact(kept, currency)} ÷ {_exact(whole, currency)}: in proportion to the line"
-        parts = [_step("Share", words, first * kept / whole, currency)]
+        words = f"{exact_text(first, currency)} × {exact_text(kept, currency)} ÷ {exact_text(whole, currency)}: in proportion to the line"
+        parts = [amount_step("Share", words, first * kept / whole, currency)]
     elif "b" in d:
         parts = _percentages(d, currency)
     else:
@@ -141,9 +152,9 @@ def _taken_off(d: dict[str, Any], currency: str) -> list[Step]:
     steps += parts
     total = sum((part.value for part in parts), Fraction(0))
     if len(parts) > 1:
-        steps.append(_step("All together", "sum", total, currency))
+        steps.append(amount_step("All together", "sum", total, currency))
     if "l" in d:
-        steps.append(_step("Limit", "no more than is left of the line", Fraction(d["l"]), currency))
+        steps.append(amount_step("Limit", "no more than is left of the line", Fraction(d["l"]), currency))
     return steps
 
 
@@ -153,9 +164,9 @@ def _percentages(d: dict[str, Any], currency: str) -> list[Step]:
     steps = []
     for segment, percentage, days in d["w"]:
         share = "" if days == d["n"] else f" × {days} ÷ {d['n']}: {_days_words([days, d['n']])}"
-        words = f"{number(Decimal(percentage))} % of {_exact(base, currency)}{share}"
+        words = f"{number(Decimal(percentage))} % of {exact_text(base, currency)}{share}"
         name = "Percentage" if len(d["w"]) == 1 else f"Percentage of segment {segment}"
-        steps.append(_step(name, words, base * Fraction(percentage) / 100 * Fraction(days, d["n"]), currency))
+        steps.append(amount_step(name, words, base * Fraction(percentage) / 100 * Fraction(days, d["n"]), currency))
     return steps
 
 
@@ -163,12 +174,12 @@ def _fixed_amounts(d: dict[str, Any], currency: str) -> list[Step]:
     """Return a step for each period of the discount whose amount is used up on the line."""
     steps = []
     for start, budget, used, most, *_ in d["w"]:
-        left = f"{_exact(Fraction(budget), currency)} from {_day(start)} on"
+        left = f"{exact_text(Fraction(budget), currency)} from {_day(start)} on"
         if Fraction(used):
-            left += f", of which {_exact(Fraction(used), currency)} is used"
-        words = f"{left}; at most {_exact(Fraction(most), currency)} of this line"
+            left += f", of which {exact_text(Fraction(used), currency)} is used"
+        words = f"{left}; at most {exact_text(Fraction(most), currency)} of this line"
         value = min(Fraction(budget) - Fraction(used), Fraction(most))
-        steps.append(_step("Fixed amount", words, value, currency))
+        steps.append(amount_step("Fixed amount", words, value, currency))
     return steps
 
 
@@ -180,7 +191,7 @@ def _budgets(d: dict[str, Any], currency: str) -> list[Step]:
             parts = _charge(days, currency)
             if len(parts) > 1 or parts[-1].value != Fraction(budget):
                 steps += [part._replace(name=f"Budget: {part.name}") for part in parts]
-                rounded = _rounding(days["r"], Decimal(budget), parts[-1].value, currency)
+                rounded = rounding_step(days["r"], Decimal(budget), parts[-1].value, currency)
                 steps.append(rounded._replace(name="Budget: amount"))
     return steps
 
@@ -188,36 +199,53 @@ def _budgets(d: dict[str, Any], currency: str) -> list[Step]:
 def _rate(d: dict[str, Any], currency: str) -> list[Step]:
     """Return the steps that price the whole quantity for the span the list price is for."""
     model = ChargeModel(d["m"])
-    per = f", for {_price_span(d)}" if "f" in d else ""
+    per = f", for {_price_span(d)}" if "f" in d and "rec" not in d else ""
     source = f"price of segment {d['s']}{per}"
     if model is ChargeModel.FLAT_FEE:
-        return [_step("Flat fee", source, Fraction(d["p"]), currency)]
+        return [amount_step("Flat fee", source, Fraction(d["p"]), currency)]
     if model is ChargeModel.PER_UNIT:
         working = f"{number(Decimal(d['q']))} × {unit_price(Decimal(d['p']), currency)} ({source})"
-        return [_step("Per unit", working, Fraction(d["p"]) * Fraction(d["q"]), currency)]
-    name = "Volume" if model is ChargeModel.VOLUME else "Tiered"
+        return [amount_step("Per unit", working, Fraction(d["p"]) * Fraction(d["q"]), currency)]
     steps = [
-        _step(f"{name}, tier {position}", _tier_words(tier, model, currency), _tier_amount(tier), currency)
+        amount_step(_tier_name(d, model, position), _tier_words(tier, model, currency), _tier_amount(tier), currency)
         for position, tier in enumerate(d["t"], start=d.get("n", 1))
     ]
     total = sum((step.value for step in steps), Fraction(0))
     if len(steps) != 1:
-        steps.append(_step("All tiers", f"sum{per} ({number(Decimal(d['q']))} in all)", total, currency))
+        steps.append(amount_step("All tiers", f"sum{per} ({number(Decimal(d['q']))} in all)", total, currency))
     return steps
 
 
-def _tier_words(tier: list[str], model: ChargeModel, currency: str) -> str:
+def _tier_name(d: dict[str, Any], model: ChargeModel, position: int) -> str:
+    """Return which tier a step is about; usage in groups may fall into any tiers of a volume price."""
+    if model is ChargeModel.VOLUME:
+        return "Volume" if len(d["t"]) > 1 else f"Volume, tier {position}"
+    end = d.get("end")
+    if end is not None and position == len(d["t"]) and Decimal(d["q"]) > Decimal(end):
+        return f"Overage above {number(Decimal(end))}"
+    return f"Tiered, tier {position}"
+
+
+def _tier_words(tier: list[Any], model: ChargeModel, currency: str) -> str:
     units, price = number(Decimal(tier[0])), unit_price(Decimal(tier[1]), currency)
     if _is_flat(tier):
-        return f"{price} flat, for {units}"
+        times = _times(tier)
+        return (
+            f"{price} flat, for {units}" if times == 1 else f"{price} × {times}: flat, for each group; {units} in all"
+        )
     return f"all {units} × {price}" if model is ChargeModel.VOLUME else f"{units} × {price}"
 
 
-def _tier_amount(tier: list[str]) -> Fraction:
-    return Fraction(tier[1]) if _is_flat(tier) else Fraction(tier[0]) * Fraction(tier[1])
+def _tier_amount(tier: list[Any]) -> Fraction:
+    return Fraction(tier[1]) * _times(tier) if _is_flat(tier) else Fraction(tier[0]) * Fraction(tier[1])
 
 
-def _is_flat(tier: list[str]) -> bool:
+def _times(tier: list[Any]) -> int:
+    """Return how often a flat tier is charged: once, or for each group of usage that reaches it."""
+    return int(tier[3]) if len(tier) > 3 else 1
+
+
+def _is_flat(tier: list[Any]) -> bool:
     return len(tier) > 2 and tier[2] == PriceFormat.FLAT_FEE
 
 
@@ -230,8 +258,8 @@ def _full_period(d: dict[str, Any], before: Fraction, currency: str) -> Step:
         factor = f"× ({_share_sum(d['term'])})" if len(d["term"]) > 1 else f"× {_share_sum(d['term'])}"
     if divisor != 1:
         factor = f"÷ {divisor}" if factor == "× 1" else f"{factor} ÷ {divisor}"
-    working = f"{_exact(before, currency)} {factor}: billed is {span}, the price is for {_price_span(d)}"
-    return _step("Billing period", working, before * Fraction(length, base), currency)
+    working = f"{exact_text(before, currency)} {factor}: billed is {span}, the price is for {_price_span(d)}"
+    return amount_step("Billing period", working, before * Fraction(length, base), currency)
 
 
 def _price_span(d: dict[str, Any]) -> str:
@@ -254,29 +282,8 @@ def _proration(d: dict[str, Any], before: Fraction, currency: str) -> Step:
     )
     divided = "" if whole == [1] else f" ÷ {_share_sum(whole)}" if len(whole) == 1 else f" ÷ ({_share_sum(whole)})"
     words = f"{_share_words(d['part'])} of {_share_words(whole)}"
-    working = f"{_exact(before, currency)} × {part}{divided}: {words}"
-    return _step("Proration", working, before * _months(d["part"]) / _months(whole), currency)
-
-
-def _rounding(digits: int, amount: Decimal, before: Fraction, currency: str) -> Step:
-    if Fraction(amount) == before:
-        working = "nothing to round"
-    else:
-        places = f"{digits} {'digit' if digits == 1 else 'digits'}" if digits else "whole numbers"
-        working = f"{_exact(before, currency)} rounded half up to {places}, once, at the end"
-    return Step("Amount", working, money(amount, currency), Fraction(amount))
-
-
-def _step(name: str, working: str, value: Fraction, currency: str) -> Step:
-    return Step(name, working, _exact(value, currency), value)
-
-
-def _exact(value: Fraction, currency: str) -> str:
-    """Return a value with all its digits, or with the first few and dots where they do not end."""
-    scaled = value * 10**SHOWN_DIGITS
-    shown = Decimal(int(scaled)).scaleb(-SHOWN_DIGITS)
-    text = unit_price(shown, currency)
-    return text if scaled.denominator == 1 else LAST_DIGIT.sub("\\g<0>…", text)
+    working = f"{exact_text(before, currency)} × {part}{divided}: {words}"
+    return amount_step("Proration", working, before * _months(d["part"]) / _months(whole), currency)
 
 
 def _months(share: list[int]) -> Fraction:

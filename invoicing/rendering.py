@@ -49,7 +49,7 @@ UNIT_PRICE_DIGITS = 6  # at most; at least those of the currency
 # Longer texts are cut, so that one field can never fill pages; in characters.
 TEXT_LENGTH = 160
 LONGER_TEXTS = {"description": 2_000, "note": 2_000, "text_notes": 2_000, "late_payment_note": 2_000, "footer": 400}
-LONGER_TEXTS |= {"words": 1_000, "working": 1_000}
+LONGER_TEXTS |= {"words": 1_000, "working": 1_000, "what": 200}
 LOGO_BYTES = 1_000_000
 LOGO_PIXELS = 4_000_000
 MINUS = "\N{MINUS SIGN}"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import islice
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from billing.core.charge_models import UnpriceableError
 from billing.core.types import Account, Charge, Period, Rated, RatedKind, Rules
@@ -23,16 +23,31 @@ def key_of(rated: Rated) -> RatedKey:
     return rated.charge_id, rated.kind, rated.period.start
 
 
+# Records may be changed, or their import undone, while they are being priced: such a slice is not the one that was priced.
 _MARK = """
-UPDATE usage_usageslice s SET rated_id = m.rated_id FROM unnest(%s::bigint[], %s::bigint[]) AS m(slice_id, rated_id) WHERE s.id = m.slice_id
+UPDATE usage_usageslice s SET rated_id = m.rated_id
+FROM unnest(%s::bigint[], %s::bigint[], %s::numeric[], %s::int[]) AS m(slice_id, rated_id, quantity, records)
+WHERE s.id = m.slice_id AND s.rated_id IS NULL AND s.quantity = m.quantity AND s.records = m.records
 """
 _TAKE_IDS = "SELECT nextval('usage_ratedusage_id_seq') FROM generate_series(1, %s)"
 
 
-def write_rated(rated: Sequence[Rated], *, run_id: int) -> dict[RatedKey, int]:
-    """Write what a run has rated, make its slices Processed, and return the ids; the accounts must be locked."""
+class UsageChangedError(OperationalError):
+    """Usage was changed while it was being priced; whoever priced it does so again."""
+
+
+def write_rated(rated: Sequence[Rated], usage: Mapping[int, Usage], *, run_id: int) -> dict[RatedKey, int]:
+    """Write what a run has rated of `usage`, make its slices Processed, and return the ids.
+
+    The accounts must be locked. Raises `UsageChangedError` if a slice is no longer what was priced.
+    """
     if not rated:
         return {}
+    sums = {
+        found.slice_id: (found.quantity, found.records)
+        for charge_id in {each.charge_id for each in rated}
+        for found in usage[charge_id].slices
+    }
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_IDS, [len(rated)])
         # Ids grow with the days of a charge, so that what was rated later is given back first.
@@ -44,9 +59,10 @@ def write_rated(rated: Sequence[Rated], *, run_id: int) -> dict[RatedKey, int]:
         slices = [slice_id for found in rated for slice_id in found.slices]
         if slices:
             marks = [pk for found, pk in zip(rated, ids, strict=True) for _ in found.slices]
-            cursor.execute(_MARK, [slices, marks])
+            quantities, records = map(list, zip(*(sums[slice_id] for slice_id in slices), strict=True))
+            cursor.execute(_MARK, [slices, marks, quantities, records])
             if cursor.rowcount != len(slices):
-                raise AssertionError("Usage changed while its accounts were locked.")
+                raise UsageChangedError("Usage was changed while it was being priced.")
     return {key_of(found): pk for found, pk in zip(rated, ids, strict=True)}
 
 

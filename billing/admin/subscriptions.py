@@ -13,6 +13,7 @@ from accounts.clock import business_today
 from accounts.list_filters import Chip
 from accounts.operator_admin import OperatorAdmin, site
 from billing.admin.orders import MadeByOrders
+from billing.core.types import ChargeType
 from billing.forms.orders import FORMS
 from billing.forms.segments import SegmentForm
 from billing.models import (
@@ -78,6 +79,7 @@ class SubscriptionAdmin(MadeByOrders):
             "subscription": obj,
             "changes": _changes(obj),
             "charges": charges,
+            "has_usage": any(charge.charge_type == ChargeType.USAGE for charge in charges),
             "charge_count": charges[0].all_charges if charges else 0,
             "term_last": obj.term_end and obj.term_end - timedelta(days=1),
             "figures": figures_of(obj, charges, today=today),

@@ -29,10 +29,13 @@ from invoicing.models import (
     InvoiceItem,
     InvoiceStatus,
 )
+from invoicing.usage_detail import extents
 from invoicing.views import accounts as account_views
 from invoicing.views import invoices as views
 from invoicing.views import order_preview as order_preview_views
 from invoicing.views import subscriptions as subscription_views
+from invoicing.views import usage as usage_views
+from invoicing.views import usage_so_far as usage_so_far_views
 
 LINES_A_PAGE = 25
 SEARCHED_ACCOUNTS = 1_000
@@ -149,7 +152,12 @@ def _lines(invoice: Invoice, count: int, *, after: str) -> dict[str, Any]:
     # A posted invoice tells the same as its PDF, which speaks from what was frozen.
     versions = (invoice.snapshot or {}).get("price_versions")
     explanations = explained(found, currency=invoice.currency, versions=versions)
-    lines = [(item, each, proration_note(item)) for item, each in zip(found, explanations, strict=True)]
+    rated = {item.rated_usage_id for item in found if item.rated_usage_id is not None}
+    usage = extents(rated) if rated else {}
+    lines = [
+        (item, each, proration_note(item), usage.get(item.rated_usage_id or 0))
+        for item, each in zip(found, explanations, strict=True)
+    ]
     following = start + len(lines)
     return {
         "lines": lines,
@@ -258,6 +266,18 @@ site.register_page(
     permission="invoicing.view_invoice",
 )
 site.register_page(
+    "accounts/account/<int:pk>/usage-so-far/",
+    usage_so_far_views.account_usage,
+    "invoicing_account_usage",
+    permission=usage_views.may_see_usage,
+)
+site.register_page(
+    "billing/subscription/<int:pk>/usage-so-far/",
+    usage_so_far_views.subscription_usage,
+    "invoicing_subscription_usage",
+    permission=usage_views.may_see_usage,
+)
+site.register_page(
     "billing/order/new/preview/",
     order_preview_views.order_preview,
     "invoicing_order_preview",
@@ -293,6 +313,18 @@ site.register_page(
     views.email_invoice,
     "invoicing_invoice_email",
     permission="invoicing.email_invoice",
+)
+site.register_page(
+    "invoicing/invoiceitem/<int:pk>/usage/",
+    usage_views.line_usage,
+    "invoicing_line_usage",
+    permission=usage_views.may_see_usage,
+)
+site.register_page(
+    "invoicing/invoiceitem/<int:pk>/usage.csv",
+    usage_views.line_usage_csv,
+    "invoicing_line_usage_csv",
+    permission=usage_views.may_see_usage,
 )
 site.add_search("Invoices", find_invoices, "invoicing.view_invoice")
 site.add_navigation(

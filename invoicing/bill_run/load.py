@@ -44,6 +44,9 @@ GIVEN_ACCOUNTS = "SELECT unnest(%(scope)s::bigint[])"
 # What an account's discounts take off does not ask whose subscription they belong to.
 OF_SUBSCRIPTION = "c.trigger_date <= %(target)s AND (s.id = %(subscription)s OR c.discount_level = 'Account')"
 
+# Some charges alone, due or not, once they have begun.
+GIVEN_CHARGES = "c.trigger_date IS NOT NULL AND c.id = ANY(%(only)s)"
+
 _LOCK_ACCOUNTS = "SELECT id FROM accounts_account WHERE id IN ({accounts}) ORDER BY id FOR NO KEY UPDATE"
 
 _ACCOUNTS = """
@@ -122,20 +125,27 @@ def lock_accounts(chunk_id: int) -> None:
 
 
 def load_accounts(
-    scope: int | list[int], *, target_date: date, rules: Rules, subscription_id: int | None = None
+    scope: int | list[int],
+    *,
+    target_date: date,
+    rules: Rules,
+    subscription_id: int | None = None,
+    only: list[int] | None = None,
 ) -> list[LoadedAccount]:
     """Return the accounts of a chunk (its id) or of a preview (account ids), in id order, with what may be due.
 
     With a `subscription_id` they come with all charges of that subscription, due or not, and with the discounts of the
-    account that may reduce them.
+    account that may reduce them; with `only`, they come with just these charges.
     """
     accounts = CHUNK_ACCOUNTS if isinstance(scope, int) else GIVEN_ACCOUNTS
     wanted = TO_LOAD if subscription_id is None else OF_SUBSCRIPTION
+    wanted = wanted if only is None else GIVEN_CHARGES
     values = {
         "scope": scope,
         "target": target_date,
         "credit_one_time": rules.credit_one_time,
         "subscription": subscription_id,
+        "only": only,
     }
     with connection.cursor() as cursor:
         cursor.execute(_ACCOUNTS.format(accounts=accounts), values)

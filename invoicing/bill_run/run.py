@@ -198,7 +198,7 @@ def _bill_or_isolate(claim: Claim, terms: Terms) -> None:
     except RunStoppedError:
         log.info("bill_run.chunk_abandoned", run=terms.run_id, chunk=claim.chunk_id)
     except (OperationalError, InterfaceError) as error:
-        # Deadlock, lock time-out or a lost connection: the chunk stays pending and is claimed again.
+        # Deadlock, lock time-out, usage changed meanwhile or a lost connection: the chunk stays pending and is claimed again.
         log.warning(
             "bill_run.chunk_retried", run=terms.run_id, chunk=claim.chunk_id, attempts=claim.attempts, error=str(error)
         )
@@ -246,7 +246,7 @@ def bill_chunk(chunk_id: int, terms: Terms) -> None:
         lock_accounts(chunk_id)
         loaded = load(chunk_id, terms)
         drafts, outcomes, rated = price_accounts(loaded, terms)
-        rated_ids = write_rated(rated, run_id=terms.run_id)
+        rated_ids = write_rated(rated, loaded[0].usage if loaded else {}, run_id=terms.run_id)
         totals = write_drafts(terms.run_id, drafts, invoice_date=terms.invoice_date, rated=rated_ids)
         write_outcomes(chunk_id, outcomes)
         counts = Counter(outcome.outcome for outcome in outcomes)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from babel.dates import format_date
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
 from django.urls import reverse
 
 from accounts.clock import business_today
@@ -33,7 +34,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"title": "Dashboard", "may_run": request.user.has_perm("invoicing.add_billrun")}
     if not request.user.has_perm("invoicing.view_invoice"):
         return site.render(request, "invoicing/dashboard.html", {**context, "no_figures": True})
-    figures = dashboard_figures(business_today())
+    may_see_usage = request.user.has_perm("usage.view_usagerecord")
+    figures = dashboard_figures(business_today(), with_usage=may_see_usage)
     if not figures.recent_runs:
         steps = first_steps()
         context["steps"] = [(step, reverse(step.url_name)) for step in steps]
@@ -70,7 +72,7 @@ def _figures(figures: Figures) -> dict[str, Any]:
 
 def waiting(item: Attention) -> Waiting:
     """Return a tile with its address."""
-    return Waiting(item.count, item.label, f"{reverse(item.url_name)}?{item.query}")
+    return Waiting(item.count, item.label, f"{resolve_url(item.url_name)}?{item.query}")
 
 
 def work_waiting(_user: Any) -> int:

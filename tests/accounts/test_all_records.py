@@ -17,6 +17,7 @@ from django.test import Client
 from accounts.data_fixes import fix_details
 from accounts.models import Account, CustomField, CustomFieldEntity
 from accounts.operator_admin import site
+from accounts.services import issue_token
 from billing.core.types import ChargeModel, PriceFormat, Tier
 from billing.models import ChargeSegment
 from invoicing.documents import stored_document
@@ -59,6 +60,7 @@ def one_of_everything() -> User:
     email_invoice(first, user_id=person.pk)
     cancel_invoice(second)
     CustomField.objects.create(entity=CustomFieldEntity.ACCOUNT, name="Segment", label="Segment")
+    issue_token(name="Gateway", scopes=["usage:write"])
     BillRunSchedule.objects.create(name="Monthly", starts_on=day("2026-08-01"))
     LogEntry.objects.log_actions(person.pk, [accounts[0]], 2, "Looked at it.", single_object=True)
     for role in ROLES[:3]:

@@ -42,6 +42,7 @@ def test_the_application_may_not_even_try(app_world, attack):
         pytest.param("INSERT INTO invoicing_coverage (charge_id, kind, period) VALUES (1001, 'Period', '[2025-12-01,2026-01-01)')", id="covering the days before"),
         pytest.param("INSERT INTO billing_chargesegment (charge_id, number, effective_start, quantity, price, mrr) VALUES (1001, 2, '2027-01-01', 1, 5, 0)", id="a price from the day the last one ends"),
         pytest.param("UPDATE accounts_account SET parent_id = NULL WHERE id = 1002", id="leaving a parent"),
+        pytest.param("UPDATE accounts_apitoken SET requests = requests + 1, last_used_at = now() WHERE id = 1001; UPDATE accounts_apitoken SET revoked_at = now() WHERE id = 1001", id="using and revoking a token"),
         pytest.param(GIVE_BACK, id="canceling a draft that bills usage"),
         pytest.param(post(1005, 2), id="posting a draft that bills usage"),
         pytest.param(RATE_MARCH, id="rating the next days"),

@@ -27,6 +27,8 @@ INSERT INTO accounts_contact (id, account_id, name, email, street, street_2, pos
 VALUES (1001, 1001, 'Ada', 'ada@ada.example', '', '', '', '', '', 'DE');
 UPDATE accounts_account SET bill_to_id = 1001 WHERE id = 1001;
 INSERT INTO accounts_customfield (id, entity, name, label, kind, choices, required) VALUES (1001, 'Account', 'Region', 'Region', 'Text', '{}', false);
+INSERT INTO accounts_apitoken (id, name, prefix, key_hash, scopes, created_at, revoked_at)
+VALUES (1001, 'Gateway', 'tally_gateway1', repeat('a', 64), '{usage:write}', now(), NULL), (1002, 'Old', 'tally_gateway0', repeat('b', 64), '{usage:write}', now(), now());
 """
 
 _SALES = """

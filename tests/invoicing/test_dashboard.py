@@ -3,13 +3,16 @@
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 
-from billing.models import OrderAction
-from invoicing.dashboard import attention, dashboard_figures
+from billing.core.types import BillingPeriod, ChargeModel, ChargeType
+from billing.models import OrderAction, UnitOfMeasure
+from invoicing.dashboard import attention, dashboard_figures, usage_attention
 from invoicing.models import Invoice
 from invoicing.posting import post_run
 from tests.factories import acme, bill, day, globex, monthly, plan, sakura, subscribe, user
+from tests.usage.consumption import consume
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +100,53 @@ def test_an_account_with_an_error_waits_until_its_run_is_over(today, viewer):
     _, _, accounts, _ = attention()
     assert accounts.count == 1
     assert run.number in viewer.get(f"/invoicing/billrun/?{accounts.query}").content.decode()
+
+
+def metered(billing_period=BillingPeriod.MONTH, start="2026-05-01"):
+    """Return a charge for GB."""
+    UnitOfMeasure.objects.create(name="GB", decimals=2)
+    data = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
+    data |= {"billing_period": billing_period, "prices": {"USD": Decimal("0.5")}}
+    return subscribe(acme(), plan("Data", data), start).charges.get()
+
+
+def waiting_usage(today):
+    overdue, late = usage_attention(today)
+    return overdue.count, late.count
+
+
+def test_usage_is_overdue_once_it_is_older_than_a_billing_period(today):
+    charge = metered()
+    consume(charge, ("2026-06-13", "1"), ("2026-06-14", "1"), ("2026-06-15", "1"), ("2026-07-10", "1"), by_day=True)
+    assert waiting_usage(today) == (2, 0)
+    bill("2026-07-15")
+    assert waiting_usage(today) == (0, 0)
+
+
+def test_a_longer_billing_period_takes_longer_to_be_overdue(today):
+    consume(metered(BillingPeriod.QUARTER, "2026-01-01"), ("2026-04-14", "1"), ("2026-04-16", "1"), by_day=True)
+    assert waiting_usage(today) == (1, 0)
+
+
+def test_late_usage_waits_until_it_is_billed(today, viewer):
+    charge = metered()
+    consume(charge, ("2026-06-13", "1"))
+    bill("2026-07-01")
+    consume(charge, ("2026-06-02", "1"), ("2026-06-30", "3"))
+    consume(charge, ("2026-07-01", "1"))
+    assert waiting_usage(today) == (0, 2)
+    page = viewer.get("/").content.decode()
+    assert 'href="/usage/usagerecord/?status=late"><strong>2</strong> late usage records' in page
+    assert '<a class="card attention none" href="/usage/usagerecord/?status=pending"><strong>0</strong>' in page
+    bill("2026-07-15")
+    assert waiting_usage(today) == (0, 0)
+
+
+def test_who_may_not_see_usage_is_not_told_of_it(three_months, client, django_user_model):
+    guest = django_user_model.objects.create_user("guest", is_staff=True)
+    guest.user_permissions.add(Permission.objects.get(codename="view_invoice"))
+    client.force_login(guest)
+    assert "/usage/usagerecord/" not in client.get("/").content.decode()
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "approver", "admin"])

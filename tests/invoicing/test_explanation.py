@@ -34,8 +34,8 @@ STEPS = (
     Tier(Decimal(20), Decimal("4.5"), PriceFormat.PER_UNIT),
     Tier(None, Decimal("30"), PriceFormat.FLAT_FEE),
 )
-SYMBOLS = str.maketrans("", "", "$€¥,")
-ARITHMETIC = re.compile(r"^(?:all )?([0-9./+×÷ ()]+?)(?: \(price| rounded|:|$)")
+SYMBOLS = str.maketrans("−", "-", "$€¥,")
+ARITHMETIC = re.compile(r"^(?:all )?([0-9./+×÷ ()-]+?)(?: \(price| rounded| billed|:|$)")
 
 
 def line_of(charge, *, account=None, start="2026-07-01", target="2026-07-01", **changes):
@@ -49,7 +49,7 @@ def line_of(charge, *, account=None, start="2026-07-01", target="2026-07-01", **
 def worked_out(text):
     """Return the exact value of arithmetic such as “$150.00 × (2 + 12/31) ÷ 3: …”, or None where there is none."""
     found = ARITHMETIC.match(text.translate(SYMBOLS))
-    if found is None or not re.search(r"[×÷]", found[1]):
+    if found is None or not re.search(r"[×÷]| - ", found[1]):
         return None
     sum_ = re.sub(r"\d+(\.\d+)?", lambda number: f"Fraction('{number[0]}')", found[1])
     return eval(sum_.replace("×", "*").replace("÷", "/"), {"Fraction": Fraction})

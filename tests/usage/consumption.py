@@ -61,17 +61,26 @@ def steps(text: str) -> tuple[Tier, ...]:
 
 
 def consume(
-    charge: RatePlanCharge, *rows: tuple[str, str], upload: UsageImport | None = None, by_day: bool = False
+    charge: RatePlanCharge,
+    *rows: tuple[str, str],
+    upload: UsageImport | None = None,
+    by_day: bool = False,
+    account: Account | None = None,
 ) -> list[UsageSlice]:
-    """Write an upload's records, each (day, quantity), and then their slices: one for each month, or for each day."""
-    of = upload or UsageImport.objects.create(source="Api")
+    """Write an upload's records, each (day, quantity), and then their slices: one for each month, or for each day.
+
+    The charge's own account has used it unless another `account` is given.
+    """
+    of = upload or UsageImport.objects.create(source="Api", status="Imported", rows=len(rows), good_rows=len(rows))
     groups: dict[object, list[tuple[date, Decimal]]] = defaultdict(list)
     for text, quantity in rows:
         groups[text if by_day else text[:7]].append((day(text), Decimal(quantity)))
-    return [write_slice(charge, found, of) for found in groups.values()]
+    return [write_slice(charge, found, of, account) for found in groups.values()]
 
 
-def write_slice(charge: RatePlanCharge, records: Sequence[tuple[date, Decimal]], of: UsageImport) -> UsageSlice:
+def write_slice(
+    charge: RatePlanCharge, records: Sequence[tuple[date, Decimal]], of: UsageImport, account: Account | None = None
+) -> UsageSlice:
     """Write one slice with its records, which come first."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT nextval('usage_usageslice_id_seq')")
@@ -83,7 +92,7 @@ def write_slice(charge: RatePlanCharge, records: Sequence[tuple[date, Decimal]],
         return UsageSlice.objects.create(
             pk=pk,
             usage_import=of,
-            account=charge.subscription.account,
+            account=account or charge.subscription.account,
             charge=charge,
             first_day=min(on for on, _ in records),
             last_day=max(on for on, _ in records),

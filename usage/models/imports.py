@@ -24,6 +24,7 @@ class UsageImportStatus(models.TextChoices):
     IMPORTED = "Imported", "Imported"
     FAILED = "Failed", "Failed"
     DISCARDED = "Discarded", "Discarded"
+    UNDOING = "Undoing", "Undoing"
     UNDONE = "Undone", "Undone"
 
 
@@ -33,9 +34,12 @@ IMPORT_MOVES = (
     ("Checking", "Checked"),
     ("Checked", "Importing"),
     ("Importing", "Imported"),
-    ("Imported", "Undone"),
+    ("Imported", "Undoing"),
+    ("Undoing", "Undone"),
+    ("Undoing", "Imported"),
     ("Uploaded", "Failed"),
     ("Checking", "Failed"),
+    ("Checked", "Failed"),
     ("Importing", "Failed"),
     ("Uploaded", "Discarded"),
     ("Checking", "Discarded"),
@@ -52,9 +56,6 @@ class UsageImport(models.Model):
     source = models.CharField(max_length=7, choices=UsageSource)
     status = models.CharField(max_length=9, choices=UsageImportStatus, default=UsageImportStatus.UPLOADED)
     file_name = models.CharField(max_length=255, blank=True)
-    stored_as = models.CharField(
-        max_length=100, blank=True, help_text="Where the uploaded file is kept until it is imported."
-    )
     size = models.PositiveBigIntegerField(default=0, help_text="Bytes of the file as it was uploaded.")
     sha256 = models.CharField(
         "SHA-256", max_length=64, blank=True, help_text="Of the file's bytes; empty for API calls."
@@ -108,6 +109,21 @@ class UsageImport(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("admin:usage_usageimport_object", args=[self.pk])
+
+
+class UsageFilePart(models.Model):
+    """A piece of an uploaded file, in order: workers on any host can read it. It goes when the import has ended."""
+
+    usage_import = models.ForeignKey(UsageImport, on_delete=models.CASCADE, db_index=False, related_name="parts")
+    number = models.PositiveIntegerField()
+    content = models.BinaryField()
+
+    class Meta:
+        ordering = ["usage_import", "number"]
+        constraints = [models.UniqueConstraint(fields=["usage_import", "number"], name="i5_file_part_once")]
+
+    def __str__(self) -> str:
+        return f"part {self.number}"
 
 
 class UsageImportError(models.Model):

@@ -119,7 +119,7 @@ def _long_running(port: int) -> tuple[Child, list[Child]]:
     # Celery warns of root at length, but here it only serves this machine.
     quiet = ["-W", "ignore:You're running the worker with superuser privileges"]
     celery = [sys.executable, *quiet, "-m", "celery", "-A", "config.celery", "-q"]
-    worker = [*celery, "worker", "-Q", "billing,pdf,mail", "--pool", "prefork", "-c", "2"]
+    worker = [*celery, "worker", "-Q", "billing,pdf,mail,usage", "--pool", "prefork", "-c", "2"]
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
     return Child("web", web, stop_signal=signal.SIGQUIT, orphan_signal="QUIT"), [
         Child("worker", worker),

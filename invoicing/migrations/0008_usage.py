@@ -43,7 +43,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('billing', '0004_usage_terms'),
-        ('invoicing', '0006_discount_changes'),
+        ('invoicing', '0007_api_roles'),
         ('usage', '0001_initial'),
     ]
 
