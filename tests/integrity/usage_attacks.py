@@ -138,11 +138,11 @@ USAGE_LINES = [
 ]  # fmt: skip
 
 IMPORTS = [
-    Attack("i5_file_once", f"INSERT INTO {IMPORT} (id, source, status, file_name, stored_as, size, sha256, leave_bad_rows_out, rows, good_rows, bad_rows, bytes_done, quantities, error, attempts) VALUES (1900, 'File', 'Uploaded', 'again.csv', '', 1, 'abc', false, 0, 0, 0, 0, '{{}}', '', 0)", UNIQUE),
+    Attack("i5_file_once", f"INSERT INTO {IMPORT} (id, source, status, file_name, size, sha256, leave_bad_rows_out, rows, good_rows, bad_rows, bytes_done, quantities, error, attempts) VALUES (1900, 'File', 'Uploaded', 'again.csv', 1, 'abc', false, 0, 0, 0, 0, '{{}}', '', 0)", UNIQUE),
     Attack("i5_import_known", set_columns(IMPORT, "source = 'Fax'"), label="source"),
     Attack("i5_import_known", set_columns(IMPORT, "status = 'Lost'"), CHECK, ("i11_import_legal_states",), label="status"),
     Attack("i11_import_legal_states", set_columns(IMPORT, "status = 'Importing'"), label="back"),
-    Attack("unit_known", set_columns("billing_unitofmeasure", "decimals = 10")),
+    Attack("i5_file_part_once", "INSERT INTO usage_usagefilepart (usage_import_id, number, content) VALUES (1001, 1, 'y')", UNIQUE),
     Attack("child_usage_needs_hierarchy", set_columns("billing_billingrules", "include_child_usage = true, customer_hierarchy = false", 1)),
 ]  # fmt: skip
 

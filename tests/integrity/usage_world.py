@@ -17,8 +17,9 @@ VALUES (1004, 1004, 1, '2026-01-01', NULL, NULL, 1, 0), (1005, 1005, 1, '2026-01
 
 USAGE = """
 SET CONSTRAINTS ALL DEFERRED;
-INSERT INTO usage_usageimport (id, source, status, file_name, stored_as, size, sha256, leave_bad_rows_out, rows, good_rows, bad_rows, bytes_done, quantities, error, attempts)
-VALUES (1001, 'File', 'Imported', 'usage.csv', '', 1, 'abc', false, 3, 3, 0, 1, '{}', '', 0);
+INSERT INTO usage_usageimport (id, source, status, file_name, size, sha256, leave_bad_rows_out, rows, good_rows, bad_rows, bytes_done, quantities, error, attempts)
+VALUES (1001, 'File', 'Imported', 'usage.csv', 1, 'abc', false, 3, 3, 0, 1, '{}', '', 0);
+INSERT INTO usage_usagefilepart (id, usage_import_id, number, content) VALUES (1001, 1001, 1, 'x');
 INSERT INTO usage_usagerecord (id, slice_id, line, quantity, start_date, description, unique_key)
 VALUES (1001, 1001, 2, 10, '2026-01-05', '', 'first'), (1002, 1002, 3, 20, '2026-03-05', '', NULL), (1003, 1003, 4, 3, '2026-01-06', '', NULL);
 INSERT INTO usage_usageslice (id, usage_import_id, account_id, charge_id, first_day, last_day, quantity, records)

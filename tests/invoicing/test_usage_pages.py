@@ -175,7 +175,7 @@ def test_start_days_are_added_up_where_each_is_rated_by_itself(viewer):
 
 def test_uploads_are_added_up_where_each_is_rated_by_itself(viewer):
     charge = metered(ChargeModel.VOLUME, VOLUME, rating_group=RatingGroup.UPLOAD)
-    first = consume(charge, ("2026-01-01", "20"), ("2026-01-16", "90"), by_day=True)
+    first = consume(charge, ("2026-01-01", "20"), ("2026-01-16", "90"), by_day=True)[0].usage_import
     consume(charge, ("2026-01-01", "50"))
     bill("2026-02-01")
     page = page_of(viewer.get(address(line())))
