@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from accounts.models import Account
+from billing.core.smoothing import Smoothing, SmoothingModel
 from billing.core.types import BillingPeriod, ChargeModel, ChargeType, PriceFormat, Tier
 from billing.models import RatePlanCharge, UnitOfMeasure
 from invoicing.models import InvoiceItem
@@ -40,6 +41,12 @@ def sold(*charges: Any, account: Account | None = None, start: str = "2026-01-01
     plan = make.plan(f"Plan {next(_names)}", *(charges or (metered(),)))
     subscription = make.subscribe(account or make.acme(), plan, start)
     return subscription.charges.order_by("pk")[0]
+
+
+def smoothed(model: SmoothingModel, periods: int, **changes: Any) -> RatePlanCharge:
+    """Let a customer buy 500 units a month, 0.10 a unit above them, smoothed over some months."""
+    terms = metered(model=ChargeModel.OVERAGE, price="0.10", smoothing=Smoothing(model, periods, **changes))
+    return sold({**terms, "default_quantity": Decimal(500)})
 
 
 def steps(text: str) -> tuple[Tier, ...]:

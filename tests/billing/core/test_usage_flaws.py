@@ -6,7 +6,7 @@ import pytest
 
 from billing.core.pricing import price
 from billing.core.smoothing import Smoothing, SmoothingModel
-from billing.core.types import ChargeModel, ChargeType, Period, RatedKind, Rules
+from billing.core.types import BillingPeriod, ChargeModel, ChargeType, Period, RatedKind, Rules
 from billing.core.units import RoundingMode, UnitOfMeasure
 from billing.core.usage import UsageTerms, straddling
 from tests.billing.core import BLUEFIN, JPY, day, segment, tiers
@@ -116,6 +116,8 @@ def test_late_usage_adds_nothing_to_a_fee() -> None:
         (TIERED_WITH_OVERAGE, {"tiers": tiers("rest: 1")}, "missing_tiers"),
         (PER_UNIT, {"price": "1", "terms": UsageTerms(GB._replace(decimals=10))}, "unfit_unit"),
         (PER_UNIT, {"price": "999999999999"}, "amount_too_large"),
+        (PER_UNIT, {"price": "1", "billing_period": None}, "missing_billing_period"),
+        (FLAT_FEE, {"price": "1", "billing_period": BillingPeriod.SUBSCRIPTION_TERM}, "evergreen_subscription"),
     ],
 )
 def test_what_keeps_usage_from_being_rated_is_named(model: ChargeModel, terms: dict[str, Any], code: str) -> None:
