@@ -27,7 +27,7 @@ LONGEST_DESCRIPTION: Final = 200
 LONGEST_KEY: Final = 100
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2199, 12, 31)
 
-_QUANTITY = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
+QUANTITY: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 # Control characters, those that turn the direction of text around, and what UTF-8 has no place for.
 _ILLEGAL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -50,10 +50,9 @@ class CellError(ValueError):
         self.code, self.message = code, message
 
 
-@lru_cache(maxsize=65536)
 def quantity_of(text: str) -> Decimal:
     """Return the quantity a cell holds: 0 or more, up to 12 digits before and 9 after the point."""
-    if _QUANTITY.fullmatch(text):
+    if QUANTITY.fullmatch(text):
         return Decimal(text)
     if not text:
         raise CellError("missing_quantity", "The quantity is missing.")

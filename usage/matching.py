@@ -7,7 +7,7 @@ above that has any.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
@@ -79,6 +79,18 @@ class UsageCharge(NamedTuple):
         if self.by_day or self.cycle is None:
             return day
         return natural_period(self.cycle, day).start
+
+    def slice_days(self, day: date) -> tuple[date, date]:
+        """Return the days around `day`, half-open, that the charge runs and whose usage goes to the same slice."""
+        alone = day, day + timedelta(days=1)
+        if self.by_day or self.cycle is None:
+            return alone
+        period = natural_period(self.cycle, day)
+        start, end = next(found for found in self.days if found[0] <= day < found[1])
+        first, until = max(start, period.start), min(end, period.end)
+        # Where the periods of one term give way to those of the next, a period may be cut.
+        same = self.slice_day(first) == self.slice_day(until - timedelta(days=1)) == period.start
+        return (first, until) if same else alone
 
 
 class KnownAccount(NamedTuple):
