@@ -25,7 +25,8 @@ from invoicing.run_figures import ACTIVE, displayed_runs, scope_in_words, totals
 from invoicing.views import bill_runs as views
 from invoicing.views import new_bill_run
 from invoicing.views.bill_run_page import money_of, page_context, took
-from invoicing.views.dashboard import dashboard, work_waiting
+from invoicing.views.dashboard import dashboard, usage_waiting, work_waiting
+from invoicing.views.usage import may_see_usage
 
 
 @register(BillRun, site=site)
@@ -227,6 +228,7 @@ class BillRunScheduleAdmin(OperatorAdmin):
 _RUN = "invoicing/billrun/<int:pk>"
 
 site.register_index(dashboard)
+site.register_page("usage-waiting/", usage_waiting, "invoicing_usage_waiting", permission=may_see_usage)
 site.register_page(
     "invoicing/billrun/new/", new_bill_run.new_bill_run, "invoicing_billrun_new", permission="invoicing.add_billrun"
 )

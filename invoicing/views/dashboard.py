@@ -6,11 +6,21 @@ from babel.dates import format_date
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import resolve_url
 from django.urls import reverse
+from django.views.decorators.http import require_GET
 
 from accounts.clock import business_today
 from accounts.operator_admin import site
+from accounts.operator_site import is_fragment_request
 from accounts.wording import NOTHING, locale
-from invoicing.dashboard import Attention, CurrencyFigures, Figures, attention, dashboard_figures, first_steps
+from invoicing.dashboard import (
+    Attention,
+    CurrencyFigures,
+    Figures,
+    attention,
+    dashboard_figures,
+    first_steps,
+    usage_attention,
+)
 from invoicing.views.bill_run_page import run_lines
 
 
@@ -34,13 +44,20 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"title": "Dashboard", "may_run": request.user.has_perm("invoicing.add_billrun")}
     if not request.user.has_perm("invoicing.view_invoice"):
         return site.render(request, "invoicing/dashboard.html", {**context, "no_figures": True})
-    may_see_usage = request.user.has_perm("usage.view_usagerecord")
-    figures = dashboard_figures(business_today(), with_usage=may_see_usage)
+    figures = dashboard_figures(business_today())
     if not figures.recent_runs:
         steps = first_steps()
         context["steps"] = [(step, reverse(step.url_name)) for step in steps]
         context["steps_done"] = sum(step.done for step in steps)
     return site.render(request, "invoicing/dashboard.html", {**context, **_figures(figures)})
+
+
+@require_GET
+def usage_waiting(request: HttpRequest) -> HttpResponse:
+    """Say which usage waits, as tiles of the start page's strip or as a page of its own."""
+    context = {"title": "Usage that waits", "waiting": [waiting(item) for item in usage_attention(business_today())]}
+    piece = "_waiting" if is_fragment_request(request) else "usage_waiting"
+    return site.render(request, f"invoicing/{piece}.html", context)
 
 
 def _figures(figures: Figures) -> dict[str, Any]:

@@ -97,6 +97,7 @@ invoicing_account_usage     all
 invoicing_subscription_usage all
 invoicing_line_usage        all
 invoicing_line_usage_csv    all
+invoicing_usage_waiting     all
 invoicing_invoice_tab       all
 invoicing_invoice_pdf       all
 invoicing_invoice_post      approvers

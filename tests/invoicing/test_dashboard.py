@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 
 QUERIES = 12
 BYTES = 40 * 1024
+USAGE = "/usage-waiting/"
 
 
 @pytest.fixture
@@ -106,7 +107,12 @@ def test_an_account_with_an_error_waits_until_its_run_is_over(today, viewer):
 def metered(billing_period=BillingPeriod.MONTH, start="2026-05-01"):
     """Return a charge for GB."""
     UnitOfMeasure.objects.create(name="GB", decimals=2)
-    data: Any = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
+    data: dict[str, Any] = {
+        "name": "Data",
+        "charge_type": ChargeType.USAGE,
+        "charge_model": ChargeModel.PER_UNIT,
+        "unit": "GB",
+    }
     data |= {"billing_period": billing_period, "prices": {"USD": Decimal("0.5")}}
     return subscribe(acme(), plan("Data", data), start).charges.get()
 
@@ -136,9 +142,12 @@ def test_late_usage_waits_until_it_is_billed(today, viewer):
     consume(charge, ("2026-06-02", "1"), ("2026-06-30", "3"))
     consume(charge, ("2026-07-01", "1"))
     assert waiting_usage(today) == (0, 2)
-    page = viewer.get("/").content.decode()
-    assert 'href="/usage/usagerecord/?status=late"><strong>2</strong> late usage records' in page
-    assert '<a class="card attention none" href="/usage/usagerecord/?status=pending"><strong>0</strong>' in page
+    assert f'hx-get="{USAGE}" hx-trigger="load"' in viewer.get("/").content.decode()
+    piece = viewer.get(USAGE, headers={"HX-Request": "true"}).content.decode()
+    assert 'href="/usage/usagerecord/?status=late"><strong>2</strong> late usage records' in piece
+    assert '<a class="card attention none" href="/usage/usagerecord/?status=pending"><strong>0</strong>' in piece
+    assert "<html" not in piece
+    assert "<h1" in viewer.get(USAGE).content.decode()
     bill("2026-07-15")
     assert waiting_usage(today) == (0, 0)
 
@@ -147,7 +156,8 @@ def test_who_may_not_see_usage_is_not_told_of_it(three_months, client, django_us
     guest = django_user_model.objects.create_user("guest", is_staff=True)
     guest.user_permissions.add(Permission.objects.get(codename="view_invoice"))
     client.force_login(guest)
-    assert "/usage/usagerecord/" not in client.get("/").content.decode()
+    assert USAGE not in client.get("/").content.decode()
+    assert client.get(USAGE).status_code == 403
 
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "approver", "admin"])
@@ -159,6 +169,8 @@ def test_the_dashboard_stays_in_its_budget(three_months, client, role, django_as
 
     assert answer.status_code == 200
     assert len(answer.content) <= BYTES
+    with django_assert_max_num_queries(5):
+        assert client.get(USAGE, headers={"HX-Request": "true"}).status_code == 200
 
 
 def test_a_viewer_is_not_offered_a_new_run(three_months, viewer, client):
