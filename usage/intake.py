@@ -64,7 +64,8 @@ class BadRow(NamedTuple):
 class Intake:
     """Takes the rows of one import; `write=False` only checks them.
 
-    `rows`, `good`, `bad`, `quantities` (by unit), `first_day` and `last_day` tell what has been seen so far.
+    `rows`, `good` and `bad` count what has been seen so far; `quantities` (by unit), `first_day` and `last_day` are
+    complete once all rows are taken.
     """
 
     def __init__(

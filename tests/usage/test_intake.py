@@ -94,7 +94,10 @@ def test_checking_sees_what_writing_sees(customers: None):
 
 
 def test_days_before_and_after_a_charge_are_seen_behind_good_ones(customers: None):
-    known = [(n, ("MONTHS", "GB", "1", "2026-03-01", "", "")) for n in range(2, 5)]
+    subscribe(acme(number="EARLY"), plan("Early", world.usage_charge()), "2026-01-01")
+    known: list[Row] = [(n, ("MONTHS", "GB", "1", "2026-03-01", "", "")) for n in range(2, 4)]
+    # The day itself is known to be one.
+    known.append((4, ("EARLY", "GB", "1", "2026-01-19", "", "")))
     intake = Intake(world.new_import().pk, columns=COLUMNS, write=False)
     intake.take(
         [*known, (5, ("MONTHS", "GB", "1", "2026-01-19", "", "")), (6, ("MONTHS", "GB", "1", "2026-01-20", "", ""))]
