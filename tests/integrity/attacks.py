@@ -376,6 +376,7 @@ UNITS = [
     Attack("unit_named_stays", _counts_in_box("billing_productrateplancharge", 1001) + " UPDATE billing_unitofmeasure SET name = 'Crate' WHERE id = 1801", label="renamed"),
     Attack("charge_unit_exists", _set("billing_rateplancharge", "charge_type = 'Usage', unit = 'Nothing'", 1003)),
     Attack("charge_unit_exists", _counts_in_box("billing_rateplancharge", 1003) + _set("billing_rateplancharge", "unit = ''", 1003), label="taken away"),
+    Attack("child_usage_needs_hierarchy", _set("billing_billingrules", "include_child_usage = true", 1)),
     Attack("product_charge_unit_exists", _set("billing_productrateplancharge", "charge_type = 'Usage', unit = 'Nothing'")),
 ]  # fmt: skip
 
