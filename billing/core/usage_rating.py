@@ -189,6 +189,8 @@ class _Rating:
         else:
             priced = _Priced(_ZERO, None, _ZERO, "", state) if before is None else self._price(due, counted, state)
         billed, so_far = (before.amount, before.quantity) if before else (_ZERO, _ZERO)
+        if self._is_fee:
+            billed = _ZERO  # unlike usage, a fee is priced for the new days alone
         amount, quantity = EXACT.subtract(priced.amount, billed), EXACT.subtract(priced.quantity, so_far)
         period = due.part.period
         slices = tuple(found.slice_id for found in new)
