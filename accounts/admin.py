@@ -7,11 +7,13 @@ from django.contrib.admin import display, register
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 
-from accounts import views
+from accounts import token_views, views
+from accounts.api_tokens import ApiToken
 from accounts.data_fixes import fix_details
 from accounts.forms import ContactForm
 from accounts.idempotency import new_request_key
@@ -27,6 +29,7 @@ from accounts.models import (
     PaymentTerm,
 )
 from accounts.operator_admin import OperatorAdmin, site
+from accounts.templatetags.ui import facts_of
 
 SUBSCRIPTIONS_SHOWN = 25
 CONTACT_FIELDS = ("bill_to", "sold_to")
@@ -267,6 +270,54 @@ class InvoiceTemplateVersionAdmin(KeptAsWritten):
     list_select_related = ("template",)
 
 
+@register(ApiToken, site=site)
+class ApiTokenAdmin(KeptAsWritten):
+    """API tokens: issued and revoked on pages of their own, never changed; their hash is shown nowhere."""
+
+    object_page = True
+    object_template = "accounts/token.html"
+    list_display = ("name", "prefix", "scopes", "created_by", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("created_by",)
+    search_fields = ("name__startswith", "prefix__startswith")
+    search_placeholder = "Name or token begins with"
+    export_fields = (
+        "name",
+        "prefix",
+        "scopes",
+        ("created_by", "created_by__username"),
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
+    fields = list_display
+    readonly_fields = list_display
+    empty_text = "No API tokens yet. A program that reads billing data or sends usage signs in with one."
+    add_url_name = "admin:accounts_apitoken_new"
+
+    def list_links(self, request: HttpRequest) -> list[tuple[str, str]]:
+        """Lead to what a token is good for."""
+        return [("API documentation", reverse("api_docs"))]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let those issue tokens who were given the right."""
+        return request.user.has_perm("accounts.add_apitoken")
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseRedirect:
+        """Lead to the page where a token is issued."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return HttpResponseRedirect(reverse(self.add_url_name))
+
+    def object_context(self, request: HttpRequest, obj: ApiToken, tab: str) -> dict[str, Any]:
+        """Return the facts of a token without its hash, and where it is revoked."""
+        may_revoke = obj.revoked_at is None and request.user.has_perm("accounts.change_apitoken")
+        return {
+            "facts": facts_of(obj, *self.list_display),
+            "revoke_url": reverse("admin:accounts_apitoken_revoke", args=[obj.pk]) if may_revoke else "",
+        }
+
+
 @register(LogEntry, site=site)
 class ActivityAdmin(KeptAsWritten):
     """Who did what: data fixes with their reason, and the actions of operators."""
@@ -344,6 +395,15 @@ site.register_page(
     "accounts_contact_choose",
     permission="accounts.change_account",
 )
+site.register_page(
+    "accounts/apitoken/new/", token_views.new_token, "accounts_apitoken_new", permission="accounts.add_apitoken"
+)
+site.register_page(
+    "accounts/apitoken/<int:pk>/revoke/",
+    token_views.revoke,
+    "accounts_apitoken_revoke",
+    permission="accounts.change_apitoken",
+)
 site.add_command("New account", "admin:accounts_account_new", "accounts.add_account")
 site.add_search("Accounts", find_accounts, "accounts.view_account")
 site.add_navigation(
@@ -380,6 +440,9 @@ site.add_navigation(
     "sequence",
     "accounts.view_numbersequence",
     order=40,
+)
+site.add_navigation(
+    "Administration", "API tokens", "admin:accounts_apitoken_changelist", "token", "accounts.view_apitoken", order=45
 )
 site.add_navigation("Administration", "Users", "admin:auth_user_changelist", "user", "auth.view_user", order=50)
 site.add_navigation("Administration", "Roles", "admin:auth_group_changelist", "role", "auth.view_group", order=60)

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 
+from accounts import api_tokens  # noqa: F401 - Django finds an app's tables through this module
 from accounts.currencies import is_currency
 from accounts.guards import immutable, refusal
 
@@ -411,7 +412,9 @@ class IdempotencyKey(models.Model):
     key = models.UUIDField(primary_key=True)
     user_id = models.BigIntegerField()
     request_hash = models.CharField(max_length=64)
-    location = models.CharField(max_length=500, blank=True)
+    location = models.CharField(max_length=500, blank=True, help_text="Pages: where the first answer led.")
+    status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="API: the first answer's status.")
+    body = models.TextField(blank=True, default="", db_default="", help_text="API: the first answer's JSON.")
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:

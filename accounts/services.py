@@ -1,13 +1,15 @@
 """The verbs of accounts: create one with its contacts, move it between batches, place it in a hierarchy."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils import timezone
 
+from accounts.api_tokens import PREFIX_LENGTH, ApiToken, hash_of, new_secret
 from accounts.models import (
     Account,
     AccountStatus,
@@ -214,3 +216,33 @@ def _loop(account: Account, parent: Account | None) -> str:
     if parent is None or parent.pk == account.pk:
         return f"Account {account.number} cannot be its own parent."
     return f"Account {parent.number} is below {account.number} already, so it cannot be its parent as well."
+
+
+class IssuedToken(NamedTuple):
+    """A new token with its secret, which is nowhere else and must be handed over now."""
+
+    token: ApiToken
+    secret: str
+
+
+def issue_token(
+    *, name: str, scopes: Iterable[str], expires_at: datetime | None = None, user_id: int | None = None
+) -> IssuedToken:
+    """Make an API token with the given scopes (words of `Scope`). Raises ValidationError for an empty or unknown scope."""
+    secret = new_secret()
+    token = ApiToken(
+        name=name,
+        prefix=secret[:PREFIX_LENGTH],
+        key_hash=hash_of(secret),
+        scopes=sorted(set(scopes)),
+        expires_at=expires_at,
+        created_by_id=user_id,
+    )
+    token.full_clean()
+    token.save()
+    return IssuedToken(token, secret)
+
+
+def revoke_token(token: ApiToken) -> bool:
+    """Make a token worthless from the next request on; return False when it was revoked before."""
+    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=timezone.now()))

@@ -6,10 +6,11 @@ from decimal import Decimal, DecimalException
 from typing import Any, NamedTuple
 
 from accounts.wording import NOTHING, day, number
-from billing.core.types import ChargeModel, PriceFormat, Tier
+from billing.core.types import ChargeModel, ChargeType, PriceFormat, Tier
 from billing.models import OrderAction, OrderActionType, RatePlanCharge, SubscriptionStatus, TermType
+from billing.services.charge_terms import includes_units
 from billing.services.order_requests import CancelWhen
-from billing.templatetags.charge_words import price_words, priced_for, tier_lines
+from billing.templatetags.charge_words import COUNTED_BY_UNIT, price_words, priced_for, tier_lines
 
 CHANGES_SHOWN = 5
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -160,7 +161,8 @@ def _differences(
     before: dict[str, Any], after: dict[str, Any], currency: str, charge: RatePlanCharge | None
 ) -> Iterable[str]:
     if before["quantity"] != after["quantity"]:
-        yield f"quantity {_number(before['quantity'])} {ARROW} {_number(after['quantity'])}"
+        what = f"included {charge.unit}" if charge is not None and includes_units(charge) else "quantity"
+        yield f"{what} {_number(before['quantity'])} {ARROW} {_number(after['quantity'])}"
     if before["price"] != after["price"]:
         first, then = (_price(values, currency, charge, per=False) for values in (before, after))
         yield f"price {first} {ARROW} {then}"
@@ -173,6 +175,9 @@ def _worth(values: dict[str, Any], currency: str, charge: RatePlanCharge | None)
     price = _price(values, currency, charge)
     if values["quantity"] is None:
         return price
+    if charge is not None and includes_units(charge) and values["price"] is not None:
+        included = Decimal(values["quantity"])
+        return f"first {number(included)} {charge.unit} included, then {price}" if included else price
     return f"{_number(values['quantity'])}{', ' if values.get('tiers') else ' × '}{price}"
 
 
@@ -187,12 +192,14 @@ def _price(values: dict[str, Any], currency: str, charge: RatePlanCharge | None,
             )
             for tier in values["tiers"]
         ]
-        return "; ".join(tier_lines(tiers, currency))
+        return "; ".join(tier_lines(tiers, currency, charge))
     if values["price"] is None:
         return "no price"
     words = price_words(charge, Decimal(values["price"]), currency)
     if charge is None or not per or charge.charge_model == ChargeModel.DISCOUNT_PERCENTAGE:
         return words
+    if charge.charge_type == ChargeType.USAGE and charge.charge_model in COUNTED_BY_UNIT:
+        return f"{words} per {charge.unit or 'unit'}"
     return f"{words} {priced_for(charge)}".rstrip()
 
 

@@ -7,13 +7,16 @@ from decimal import Decimal
 from itertools import islice
 
 from accounts.currencies import currency_digits
+from accounts.wording import day
 from billing.core.charge_models import UnpriceableError
 from billing.core.cycles import cycle_of
-from billing.core.periods import Tile, add_months, tiles
+from billing.core.periods import Tile, add_months, months_in, tiles
 from billing.core.pricing import price as price_charges
+from billing.core.smoothing import OverageCalculation, SmoothingModel
 from billing.core.timing import timing_of
 from billing.core.types import (
     Account,
+    BillingPeriod,
     BillingTiming,
     Charge,
     ChargeModel,
@@ -24,7 +27,10 @@ from billing.core.types import (
     Segment,
     Term,
     Tier,
+    UsageRating,
 )
+from billing.core.units import UnitOfMeasure
+from billing.core.usage import Usage, UsageTerms
 from billing.models import ProductRatePlanCharge
 from billing.models.terms import DISCOUNTS, EndCondition
 from billing.services.charge_terms import fixed_period_end, needs_term_end, terms_of
@@ -88,7 +94,7 @@ def first_periods(row: ProductRatePlanCharge, sale: Sale, rules: Rules) -> Perio
         for day, tile in zip(due, found, strict=True)
     )
     ends_on = charge.segments[0].end if row.end_condition == EndCondition.FIXED_PERIOD else None
-    return PeriodPreview(periods, ends_on, problem, tuple(_notes(row, charge, sale)))
+    return PeriodPreview(periods, ends_on, problem, tuple(_notes(row, charge, sale, found, rules)))
 
 
 def _account(sale: Sale) -> Account:
@@ -140,9 +146,15 @@ def _amounts(
     row: ProductRatePlanCharge, sale: Sale, account: Account, charge: Charge, rules: Rules, *, target: date
 ) -> tuple[dict[Period, Decimal], str]:
     """Return the amount of each period billed by `target`, or none of them and in words what forbids it."""
-    if sale.price is None or row.charge_model in DISCOUNTS or row.charge_type == ChargeType.USAGE:
+    if sale.price is None or row.charge_model in DISCOUNTS:
         return {}, ""
-    priced = price_charges(account, [charge], rules=rules, target_date=target)
+    usage = {}
+    if row.charge_type == ChargeType.USAGE:
+        if row.charge_model != ChargeModel.FLAT_FEE:
+            return {}, ""
+        # A fee is known without any usage.
+        usage = {charge.charge_id: Usage(UsageTerms(UnitOfMeasure(row.unit, 0)))}
+    priced = price_charges(account, [charge], rules=rules, target_date=target, usage=usage)
     for problem in priced.problems:
         named = f"Charge {NUMBER} ({row.name}) "
         words = f"It {problem.message.removeprefix(named)} {problem.hint}"
@@ -151,12 +163,40 @@ def _amounts(
     return {line.period: line.amount for line in priced.lines}, ""
 
 
-def _notes(row: ProductRatePlanCharge, charge: Charge, sale: Sale) -> list[str]:
+def _usage_notes(row: ProductRatePlanCharge, found: Sequence[Tile], rules: Rules) -> list[str]:
+    """Return when usage is billed: each period is over on its day, on demand runs bill it before, smoothing later."""
+    is_fee = row.charge_model == ChargeModel.FLAT_FEE
+    notes = ["It is billed whatever is used." if is_fee else "Its amount depends on the usage of each period."]
+    if row.usage_rating == UsageRating.ON_DEMAND:
+        notes.append("On demand: each bill run before these days bills what was used up to its target date.")
+    is_partial = bool(found) and not found[0].full
+    count = row.smoothing_periods or 0
+    if row.smoothing_model == SmoothingModel.ROLLING_WINDOW and count:
+        if row.overage_calculation == OverageCalculation.PER_BILLING_PERIOD:
+            notes.append(f"{count} periods are counted together; overage is billed as soon as it occurs.")
+        else:
+            last = count - 1 + is_partial
+            when = f": on {day(found[last].period.end)} at the earliest" if last < len(found) else ""
+            notes.append(f"Overage is billed once {count} periods can be counted together{when}.")
+    elif row.smoothing_model == SmoothingModel.ROLLOVER:
+        notes.append("Units left unused are kept for later periods.")
+    is_skipped = months_in(terms_of(row)) == 1 or row.billing_period in (
+        BillingPeriod.WEEK,
+        BillingPeriod.SPECIFIC_WEEKS,
+    )
+    if is_partial and is_skipped and not rules.bill_usage_partial_months:
+        notes.append("The part of a period at the beginning is not billed, as the billing rules say.")
+    elif is_partial and row.smoothing_model:
+        notes.append("The part of a period at the beginning is not smoothed.")
+    return notes
+
+
+def _notes(row: ProductRatePlanCharge, charge: Charge, sale: Sale, found: Sequence[Tile], rules: Rules) -> list[str]:
     notes = []
     if row.charge_model in DISCOUNTS:
         notes.append("Its amount depends on the charges it reduces.")
     elif row.charge_type == ChargeType.USAGE:
-        notes.append("Its amount depends on the usage of each period.")
+        notes += _usage_notes(row, found, rules)
     elif sale.price is None:
         notes.append("Amounts appear once it has a price.")
     elif row.default_quantity is None and row.charge_model != ChargeModel.FLAT_FEE:

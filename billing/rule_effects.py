@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, Exists, F, OuterRef, Q
 
-from billing.core.types import BillingPeriod, BillingTiming, ChargeType, RecurringStyle
+from accounts.models import Account
+from billing.core.types import BillingPeriod, BillingTiming, ChargeModel, ChargeType, RatingGroup, RecurringStyle
 from billing.models import ChargeSegment, RatePlanCharge, SubscriptionStatus
 from billing.models.subscriptions import TermType
 
@@ -17,6 +18,13 @@ WEEKS = Q(billing_period__in=[BillingPeriod.WEEK, BillingPeriod.SPECIFIC_WEEKS])
 # Weeks, days and whole terms are never counted in months.
 NO_MONTHS = WEEKS | Q(billing_period__in=[BillingPeriod.SPECIFIC_DAYS, BillingPeriod.SUBSCRIPTION_TERM])
 TERMED = Q(subscription__term_type=TermType.TERMED)
+
+USAGE = Q(charge_type=ChargeType.USAGE)
+COUNTED_TOGETHER = USAGE & ~Q(rating_group=RatingGroup.RECORD) & ~Q(charge_model=ChargeModel.FLAT_FEE)
+OF_PARENTS = (
+    "usage charges of accounts that have child accounts",
+    USAGE & Q(Exists(Account.objects.filter(parent=OuterRef("subscription__account")))),
+)
 
 CONCERNED: dict[str, tuple[str, Q]] = {
     "prorate_partial_periods": ("recurring charges", RECURRING),
@@ -33,6 +41,10 @@ CONCERNED: dict[str, tuple[str, Q]] = {
         "recurring charges of termed subscriptions with automatic renewal",
         RECURRING & TERMED & Q(subscription__auto_renew=True),
     ),
+    "bill_usage_partial_months": ("usage charges billed monthly or by weeks", USAGE & (ONE_MONTH | WEEKS)),
+    "rate_usage_individually": ("usage charges that count records together", COUNTED_TOGETHER),
+    "customer_hierarchy": OF_PARENTS,
+    "include_child_usage": OF_PARENTS,
     "auto_renew_default": (
         "charges of termed subscriptions with automatic renewal",
         TERMED & Q(subscription__auto_renew=True),

@@ -10,10 +10,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from accounts.wording import day, money, service_period
+from accounts.wording import day, service_period
 from billing.core.pricing import price
 from billing.core.types import (
-    Account,
     Alignment,
     Billed,
     BillingDayType,
@@ -23,47 +22,16 @@ from billing.core.types import (
     ChargeModel,
     ChargeTerms,
     ChargeType,
-    Currency,
-    DaysInMonth,
     Line,
     LineKind,
     ListPriceBase,
-    PartialMonths,
-    ProrationUnit,
     RecurringStyle,
-    Rules,
     Segment,
 )
+from billing.rule_choices import NOBODY, Choices, Result, choices_from, dollars
+from billing.usage_examples import CHILD_OF_A_PARENT, partial_month_of_usage, records_rounded, usage_of_a_child
 
-CURRENCY = "USD"
-NOBODY = Account(1, "A00000001", Currency(CURRENCY, 2), 1, 1, 1, None, None)
-
-
-class Choices(NamedTuple):
-    """All billing rules as chosen: those that price, and those that set up bill runs."""
-
-    rules: Rules = Rules()
-    auto_renew_default: bool = True
-    allow_auto_post: bool = True
-    auto_post_default: bool = False
-
-    def given(self, rule: str) -> Any:
-        """Return what is chosen for a rule."""
-        return getattr(self.rules if rule in Rules._fields else self, rule)
-
-    def chosen(self, rule: str, value: Any) -> "Choices":
-        """Return these choices with another one for `rule`."""
-        if rule in Rules._fields:
-            return self._replace(rules=self.rules._replace(**{rule: value}))
-        return self._replace(**{rule: value})
-
-
-class Result(NamedTuple):
-    """One line of an example: the days it is for, what it comes to, and the share of a period behind it."""
-
-    label: str
-    amount: str
-    working: str
+__all__ = ["STORIES", "Choices", "choices_from", "examples_of", "options_of"]
 
 
 class Example(NamedTuple):
@@ -79,21 +47,6 @@ class Story(NamedTuple):
 
     text: str
     work: Callable[[Choices], list[Result]]
-
-
-def choices_from(values: dict[str, Any]) -> Choices:
-    """Return the choices from values by rule, as a form or the row of rules has them."""
-    kinds: dict[str, Callable[[Any], Any]] = {
-        "days_in_month": DaysInMonth,
-        "proration_unit": ProrationUnit,
-        "partial_months": PartialMonths,
-        "recurring_style": RecurringStyle,
-    }
-    read = {name: kinds.get(name, bool)(value) for name, value in values.items()}
-    return Choices(
-        Rules(**{name: read[name] for name in Rules._fields}),
-        **{name: read[name] for name in Choices._fields if name != "rules"},
-    )
 
 
 def options_of(rule: str) -> list[Any]:
@@ -176,12 +129,8 @@ def _run(charge: Charge, choices: Choices, target: str, billing_day: int = 1) ->
 
 def _results(lines: Sequence[Line], otherwise: str = "Nothing is billed yet") -> list[Result]:
     if not lines:
-        return [Result(otherwise, _dollars(Decimal(0)), "")]
-    return [Result(service_period(*line.period), _dollars(line.amount), _working(line)) for line in lines]
-
-
-def _dollars(amount: Decimal) -> str:
-    return money(amount, CURRENCY)
+        return [Result(otherwise, dollars(Decimal(0)), "")]
+    return [Result(service_period(*line.period), dollars(line.amount), _working(line)) for line in lines]
 
 
 def _working(line: Line) -> str:
@@ -189,7 +138,7 @@ def _working(line: Line) -> str:
     derivation = json.loads(line.derivation)
     if line.kind is LineKind.CREDIT:
         billed = Decimal(derivation["credit"]["billed"])
-        return f"credit: {_dollars(billed + line.amount)} kept of {_dollars(billed)}"
+        return f"credit: {dollars(billed + line.amount)} kept of {dollars(billed)}"
     if "day" in derivation:
         return "{} of {} days".format(*derivation["day"])
     if "part" not in derivation:
@@ -252,7 +201,7 @@ def _advance_and_arrears(choices: Choices) -> list[Result]:
             if lines:
                 label = f"Sold {sold}: {service_period(*lines[0].period)}"
                 when = f"by target dates from {day(date.fromisoformat(target))} on"
-                results.append(Result(label, _dollars(lines[0].amount), when))
+                results.append(Result(label, dollars(lines[0].amount), when))
                 break
     return results
 
@@ -344,6 +293,22 @@ STORIES: dict[str, tuple[Story, ...]] = {
             _advance_and_arrears,
         ),
     ),
+    "bill_usage_partial_months": (
+        Story(
+            "A charge of $2 for each GB used in a month, billed on the 15th, begins on 1 Jan 2018."
+            " 10 GB are used before the 15th, 25 GB in the month after.",
+            partial_month_of_usage,
+        ),
+    ),
+    "rate_usage_individually": (
+        Story(
+            "A charge of $10 for each hour, counted in whole hours that are rounded up. In January 2024 there are three"
+            " records of 1.2, 0.4 and 2.5 hours.",
+            records_rounded,
+        ),
+    ),
+    "customer_hierarchy": (Story(CHILD_OF_A_PARENT, usage_of_a_child),),
+    "include_child_usage": (Story(CHILD_OF_A_PARENT, usage_of_a_child),),
     "bill_past_term_end": (Story(_TERM.format(renewed="and is not renewed"), _term_not_renewed),),
     "bill_to_term_end_when_auto_renew": (
         Story(_TERM.format(renewed="renewed automatically for five more"), _term_renewed),

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from babel.dates import format_date
 
 from accounts.wording import day, locale, money, number, service_period
-from billing.core.types import ChargeType
+from billing.core.types import ChargeModel, ChargeType
 from billing.models import ChargeSegment, RatePlanCharge, Subscription, SubscriptionTerm, TermType
+from billing.services.charge_terms import includes_units
 from billing.templatetags.charge_words import price_words, priced_for
 from billing.timeline import (
     FULL,
@@ -161,6 +162,10 @@ def segment_words(charge: RatePlanCharge, segment: ChargeSegment, currency: str)
         price = f"{count} {'tier' if count == 1 else 'tiers'}" if count else "no price"
         return [f"{quantity}, {price}" if quantity else price, quantity]
     price = price_words(charge, segment.price, currency)
+    if charge.charge_type == ChargeType.USAGE and charge.charge_model == ChargeModel.PER_UNIT:
+        return [f"{price} per {charge.unit}", price]
+    if includes_units(charge):
+        return [f"{quantity} {charge.unit} included, then {price}", f"{quantity} {charge.unit} included", quantity]
     whole = f"{quantity} × {price}" if quantity else price
     per = priced_for(charge)
     return [f"{whole} {per}", whole, quantity or price] if per and "%" not in price else [whole, quantity or price]

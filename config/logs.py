@@ -4,8 +4,11 @@ import re
 from typing import Any
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.types import EventDict, Processor, WrappedLogger
 
+# Without the values of local variables, which may be somebody's password, token or address.
+TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 EMAIL_ADDRESS = re.compile(r"([\w.+-])[\w.+-]*@([\w-]+(?:\.[\w-]+)+)")
 
 
@@ -45,7 +48,7 @@ def logging_config(*, log_format: str, level: str, quiet_requests: bool) -> dict
     """Return Django's LOGGING: everything to stderr, as `json` or `console`; `quiet_requests` leaves out ordinary requests."""
     is_json = log_format == "json"
     last: list[Processor] = (
-        [structlog.processors.dict_tracebacks, mask_email_addresses, structlog.processors.JSONRenderer()]
+        [TRACEBACKS, mask_email_addresses, structlog.processors.JSONRenderer()]
         if is_json
         else [structlog.processors.format_exc_info, mask_email_addresses, structlog.dev.ConsoleRenderer(colors=False)]
     )

@@ -84,12 +84,14 @@ INSTALLED_APPS = [
     "axes",
     "pgtrigger",
     "django_structlog",
+    "ninja",  # its copy of Swagger UI
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "accounts.problems.ProblemMiddleware",
     "config.headers.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -320,6 +322,10 @@ BILL_RUN_STALLED_SECONDS = env.int("BILL_RUN_STALLED_SECONDS", default=120)
 # How far ahead a target date may lie: a typing error in the year must not bill a decade.
 BILL_RUN_TARGET_HORIZON_MONTHS = env.int("BILL_RUN_TARGET_HORIZON_MONTHS", default=36)
 
+# The largest usage file that may be uploaded, and what it may expand to.
+USAGE_FILE_MAX_BYTES = env.int("USAGE_FILE_MAX_BYTES", default=512 * 1024**2)
+USAGE_SHEET_MAX_BYTES = env.int("USAGE_SHEET_MAX_BYTES", default=128 * 1024**2)
+USAGE_FILE_MAX_EXPANDED_BYTES = env.int("USAGE_FILE_MAX_EXPANDED_BYTES", default=2 * 1024**3)
 # How often a step of a usage import may end its worker before the import is given up.
 USAGE_IMPORT_ATTEMPTS = env.int("USAGE_IMPORT_ATTEMPTS", default=3)
 
@@ -340,6 +346,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "audit": {"task": "invoicing.tasks.audit_all", "schedule": crontab(hour=AUDIT_HOUR, minute=17)},
 }
+
+# --- API -------------------------------------------------------------------------------------------------------------
+
+# Of each token; beyond it the API answers 429 until the minute is over.
+API_REQUESTS_PER_MINUTE = env.int("API_REQUESTS_PER_MINUTE", default=600)
 
 # --- Logs ------------------------------------------------------------------------------------------------------------
 

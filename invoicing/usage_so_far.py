@@ -1,8 +1,8 @@
-"""What usage charges come to so far, priced by the very core as if their period ended after the last day of usage.
+"""What usage charges come to so far, priced by the very core as if nothing were used after the last day of usage.
 
                       rated before | over, not rated yet |   current period   |
     usage          ····L···········|·····················|·······P····P·      |
-                       late usage  |      due now        |  amount so far ^ as if the period ended here
+                       late usage  |      due now        |  amount so far ^ as if nothing more were used
 
 Nothing is written. Discounts take off what they take off once the usage is billed, so amounts here are before them.
 """
@@ -177,16 +177,10 @@ def _current_period(account: PricedAccount, charge: Charge, rules: Rules, today:
 def _current_lines(
     account: PricedAccount, charge: Charge, usage: Usage, rules: Rules, period: Period, counted: Sequence[Slice]
 ) -> list[Line]:
-    """Return the lines of the current period as if it ended after the last day of usage: what on-demand rating does.
-
-    A fee is that of the whole period, whatever is used.
-    """
-    is_fee = charge.terms.charge_model is ChargeModel.FLAT_FEE
-    if not (counted or is_fee):
+    """Return what the usage there is in the current period will cost if nothing is added to it."""
+    if not (counted or charge.terms.charge_model is ChargeModel.FLAT_FEE):
         return []
-    until = period.end if is_fee else max(found.days.end for found in counted)
-    now = usage._replace(terms=usage.terms._replace(rating=UsageRating.ON_DEMAND))
-    lines, _ = usage_lines(account, charge, now, rules, until, MAX_LINES_PER_CHARGE)
+    lines, _ = usage_lines(account, charge, usage, rules, period.end, MAX_LINES_PER_CHARGE)
     return [line for line in lines if _kind(line) is RatedKind.PERIOD and line.period.start >= period.start]
 
 

@@ -20,7 +20,7 @@ from factory.helpers import post_generation
 from accounts.models import Account, BillingBatch, Contact, PaymentTerm
 from accounts.services import NewContact, create_account
 from billing.core.types import BillingPeriod, ChargeModel, ChargeType, Tier
-from billing.models import Product, ProductRatePlan, Subscription
+from billing.models import Product, ProductRatePlan, Subscription, UnitOfMeasure
 from billing.services.catalog import create_charge, create_product, create_rate_plan
 from billing.services.orders import ChargeChoice, NewRatePlan, NewSubscription, create_order
 from invoicing.bill_run import run as engine
@@ -137,8 +137,21 @@ def plan(name: str, *charges: Mapping[str, Any], of: Product | None = None) -> P
     """Return a rate plan with charges, each written as the arguments of `create_charge`."""
     made = create_rate_plan(product=of or product(), name=name)
     for charge in charges:
+        if charge.get("charge_type") == ChargeType.USAGE and charge.get("unit"):
+            unit(str(charge["unit"]))
         create_charge(rate_plan=made, **charge)
     return made
+
+
+def unit(name: str = "GB", decimals: int = 2, rounding: str = "Up") -> UnitOfMeasure:
+    """Return the unit of measure of that name, made if need be."""
+    return UnitOfMeasure.objects.get_or_create(name=name, defaults={"decimals": decimals, "rounding": rounding})[0]
+
+
+def used(name: str = "Storage", price: str | None = None, **changes: Any) -> dict[str, Any]:
+    """Return a charge for each GB that is used in a month."""
+    usage = {"charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
+    return monthly(name, price) | usage | changes
 
 
 def monthly(name: str = "Platform fee", price: str | None = None, **changes: Any) -> dict[str, Any]:

@@ -27,10 +27,10 @@ LONGEST_DESCRIPTION: Final = 200
 LONGEST_KEY: Final = 100
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2199, 12, 31)
 
-_QUANTITY = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
+QUANTITY: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 # Control characters, those that turn the direction of text around, and what UTF-8 has no place for.
-_ILLEGAL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_ILLEGAL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 class Flaw(NamedTuple):
@@ -50,18 +50,20 @@ class CellError(ValueError):
         self.code, self.message = code, message
 
 
-@lru_cache(maxsize=65536)
 def quantity_of(text: str) -> Decimal:
     """Return the quantity a cell holds: 0 or more, up to 12 digits before and 9 after the point."""
-    if _QUANTITY.fullmatch(text):
+    if QUANTITY.fullmatch(text):
         return Decimal(text)
     if not text:
         raise CellError("missing_quantity", "The quantity is missing.")
-    if text.startswith("-"):
-        raise CellError("negative_quantity", f"{_quoted(text)} is below zero; usage is 0 or more.")
+    if re.match(r"[-\u2212][0-9]", text, re.ASCII):
+        raise CellError("negative_quantity", f"{_quoted(text)} has a minus sign; usage is 0 or more.")
+    if re.fullmatch(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?", text, re.ASCII):
+        hint = "write digits with a point before decimals and nothing between thousands, like 1234.5."
+        raise CellError("comma_in_quantity", f"{_quoted(text)} can be read in two ways; {hint}")
     if re.fullmatch(r"[0-9]+,[0-9]+", text, re.ASCII):
-        hint = text.replace(",", ".")
-        raise CellError("decimal_comma", f"{_quoted(text)} has a comma; write {hint} with a point.")
+        hint = _quoted(text.replace(",", "."))
+        raise CellError("comma_in_quantity", f"{_quoted(text)} has a comma; write {hint} with a point.")
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text, re.ASCII):
         raise CellError("too_many_digits", "A quantity has at most 12 digits before the point and 9 after it.")
     raise CellError(
@@ -74,6 +76,8 @@ def day_of(text: str) -> date:
     """Return the day a cell holds, written as 2026-01-31."""
     if not text:
         raise CellError("missing_date", "The date is missing.")
+    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]", text, re.ASCII):
+        raise CellError("has_time", f"{_quoted(text)} has a time of day; give the day alone, like {text[:10]}.")
     if not _DAY.fullmatch(text):
         raise CellError("not_iso_date", f"{_quoted(text)} is not a date like 2026-01-31 (year-month-day).")
     try:
@@ -92,6 +96,8 @@ def text_of(text: str, *, what: str, longest: int) -> str:
     if len(text) > longest:
         raise CellError("too_long", f"The {what} has {len(text)} characters; {longest} is the most.")
     found = _ILLEGAL.search(text)
+    if found and found[0] in "\r\n":
+        raise CellError("illegal_character", f"The {what} has a line break; write it on one line.")
     if found:
         raise CellError(
             "illegal_character", f"The {what} contains a character that cannot be shown (U+{ord(found[0]):04X})."

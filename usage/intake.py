@@ -7,16 +7,30 @@ transaction writes an import: either all of it is there, or nothing. Memory hold
 a bounded number of accounts.
 """
 
+import gc
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from decimal import Decimal
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from django.db import connection
 
-from usage.cells import COLUMNS, LONGEST_DESCRIPTION, LONGEST_KEY, CellError, Flaw, day_of, quantity_of, shown, text_of
+from usage.cells import (
+    COLUMNS,
+    LONGEST_DESCRIPTION,
+    LONGEST_KEY,
+    QUANTITY,
+    CellError,
+    Flaw,
+    day_of,
+    quantity_of,
+    shown,
+    text_of,
+)
 from usage.matching import KnownAccount, UsageCharge, UsageCharges, is_sole, match
 
 BLOCK: Final = 10_000
@@ -25,6 +39,8 @@ MOST_SLICES: Final = 50_000
 """Slices that are open at a time; then they are written and begun anew, which changes nothing but their number."""
 MOST_ERRORS: Final = 100_000
 """Bad cells that are kept for the report; more are only counted."""
+MOST_WINDOWS: Final = 40
+"""Stretches of days that are remembered for rows which ask the same."""
 _SOME = 500  # lines handed to COPY at a time: enough for few calls, few enough to keep the server busy
 
 RECORD_COLUMNS = "slice_id, line, quantity, start_date, end_date, description, unique_key"
@@ -62,41 +78,42 @@ class Intake:
     ) -> None:
         self.import_id, self.writes, self.left_out = import_id, write, left_out
         self.stops = stop_writing_at_bad_rows
-        self._places = [columns.get(name, -1) for name in COLUMNS]
+        # A column that is not there is read from an empty cell behind the last.
+        self._pick = itemgetter(*(columns.get(name, -1) for name in COLUMNS))
+        self._account_place = columns["ACCOUNT_ID"]
         self._width = max(columns.values()) + 1
         self.known = UsageCharges()
         self.rows = self.good = self.bad = self.errors_kept = 0
         self.quantities: dict[str, Decimal] = {}
         self.first_day: date | None = None
         self.last_day: date | None = None
-        self._slices: dict[tuple[int, int, date], list[Any]] = {}
+        self._slices: dict[tuple[int, int, date], _OpenSlice] = {}
         self._ids: list[int] = []
-        # What a row asks for, with what it gets: rows of a file repeat themselves.
-        self._sole: dict[tuple[str, str, str, str], _Sole] = {}
+        # What rows ask for, with what they get: rows of a file repeat themselves.
+        self._sole: dict[_Asked, tuple[int, UsageCharge]] = {}
+        self._windows: defaultdict[_Asked, list[_Window]] = defaultdict(list)
+        self._days: set[str] = set()
 
     def take(self, rows: Iterable[Row], *, after_block: Callable[[], object] = lambda: None) -> None:
         """Check all rows, and write the good ones; what is wrong with the others is kept as errors of the import."""
         following = iter(rows)
-        while block := list(islice(following, BLOCK)):
-            self._look_up(block)
-            bad: list[BadRow] = []
-            with self._copy(len(block)) as copy:
-                lines: list[str] = []
-                for line, cells in block:
-                    text = self._row(line, cells, bad)
-                    if text is not None:
-                        lines.append(text)
-                        if len(lines) == _SOME:
-                            self._hand_over(copy, lines)
-                self._hand_over(copy, lines)
-            self.rows += len(block)
-            self.report(bad)
-            if self.stops and self.bad:
-                self.writes = False
-            if len(self._slices) > MOST_SLICES:
-                self.write_slices()
-            after_block()
-        self.write_slices()
+        with _without_collector():
+            while block := list(islice(following, BLOCK)):
+                self._look_up(block)
+                bad: list[BadRow] = []
+                with self._copy(len(block)) as copy:
+                    lines = self._lines(block, bad)
+                    while some := "".join(islice(lines, _SOME)):
+                        if copy is not None:
+                            copy.write(some)
+                self.rows += len(block)
+                self.report(bad)
+                if self.stops and self.bad:
+                    self.writes = False
+                if len(self._slices) > MOST_SLICES:
+                    self.write_slices()
+                after_block()
+            self.write_slices()
 
     def report(self, bad: Sequence[BadRow]) -> None:
         """Count bad rows and keep what is wrong with them, up to a limit."""
@@ -120,19 +137,26 @@ class Intake:
                 cursor.copy(f"COPY usage_usageslice ({SLICE_COLUMNS}) FROM STDIN") as copy,
             ):
                 copy.write("".join(self._slice_lines()))
+        for found in self._slices.values():
+            self.quantities[found.charge.unit] = self.quantities.get(found.charge.unit, _ZERO) + found.quantity
+            self._seen(date.fromisoformat(found.first_day))
+            self._seen(date.fromisoformat(found.last_day))
         self._slices.clear()
+        self._windows.clear()
 
     def _slice_lines(self) -> Iterator[str]:
-        for (account_id, charge_id, _), (pk, first, last, quantity, records) in self._slices.items():
-            yield f"{pk}\t{self.import_id}\t{account_id}\t{charge_id}\t{first}\t{last}\t{quantity:f}\t{records}\n"
+        for (account_id, charge_id, _), found in self._slices.items():
+            days = f"{found.first_day}\t{found.last_day}"
+            yield f"{found.pk}\t{self.import_id}\t{account_id}\t{charge_id}\t{days}\t{found.quantity:f}\t{found.records}\n"
 
     def _look_up(self, block: Sequence[Row]) -> None:
-        place = self._places[0]
+        place = self._account_place
         numbers = {cells[place].strip() for _, cells in block if len(cells) > place}
         if self.known.learn(
             number for number in numbers if number and len(number) <= LONGEST_KEY and "\0" not in number
         ):
             self._sole.clear()
+            self._windows.clear()
 
     def _copy(self, rows: int) -> AbstractContextManager[Any]:
         if not self.writes:
@@ -147,53 +171,54 @@ class Intake:
         cursor = connection.cursor()
         return cursor.copy(f"COPY usage_usagerecord ({RECORD_COLUMNS}) FROM STDIN")
 
-    def _hand_over(self, copy: Any, lines: list[str]) -> None:
-        if copy is not None and lines:
-            copy.write("".join(lines))
-        lines.clear()
+    def _lines(self, block: Sequence[Row], bad: list[BadRow]) -> Iterator[str]:
+        """Yield the good rows as COPY takes them, and note the bad ones.
 
-    def _row(self, line: int, cells: Sequence[str], bad: list[BadRow]) -> str | None:
-        """Return a good row as COPY takes it; note a bad one."""
-        if line in self.left_out:
-            return None
-        try:
-            number, unit, quantity_text, start_text, end_text, subscription, charge, description, key = self._cells(
-                cells
-            )
-            quantity, start = quantity_of(quantity_text), day_of(start_text)
-            if end_text and day_of(end_text) < start:
-                raise CellError("ends_before_start", "")
-            if description:
-                description = _escaped(text_of(description, what="description", longest=LONGEST_DESCRIPTION))
-            if key:
-                key = _escaped(text_of(key, what="unique key", longest=LONGEST_KEY))
-            sole = self._sole[number, unit, subscription, charge]
-            if not sole.charge.runs_on(start):
-                raise LookupError
-            account_id, matched = sole
-        except (CellError, LookupError):
-            found = self._slowly(line, cells, bad)
+        This is the innermost loop: a row like others before it is taken without a call; any doubt leads to `_slowly`.
+        """
+        left_out, width, pick = self.left_out, self._width, self._pick
+        is_quantity, days, windows_of = QUANTITY.fullmatch, self._days, self._windows
+        good, writes = 0, self.writes
+        for line, cells in block:
+            if line in left_out:
+                continue
+            found: _OpenSlice | None = None
+            if len(cells) == width:
+                number, unit, quantity, start, end, subscription, charge, description, key = pick([*cells, ""])
+                description, key = description.strip(), key.strip()
+                if (
+                    start in days
+                    and is_quantity(quantity)
+                    and (not end or (end in days and end >= start))
+                    and (not description or (len(description) <= LONGEST_DESCRIPTION and description.isprintable()))
+                    and (not key or (len(key) <= LONGEST_KEY and key.isprintable()))
+                ):
+                    asked = number, unit, subscription, charge
+                    for first, until, candidate in windows_of.get(asked, ()):
+                        if first <= start < until:
+                            found = candidate
+                            break
+                    else:
+                        found = self._next_slice(asked, start)
             if found is None:
-                return None
-            number, unit, quantity_text, start_text, end_text, subscription, charge, description, key = found.cells
-            description, key = _escaped(description), _escaped(key)
-            quantity, start, account_id, matched = found.quantity, found.start, found.account_id, found.charge
-        self.good += 1
-        self.quantities[unit] = self.quantities.get(unit, _ZERO) + quantity
-        if not self.writes:
-            self._seen(start)
-            return None
-        entry = self._slice(account_id, matched, start)
-        entry[3] += quantity
-        entry[4] += 1
-        return (
-            f"{entry[0]}\t{line}\t{quantity_text}\t{start_text}\t{end_text or _NULL}\t{description}\t{key or _NULL}\n"
-        )
-
-    def _cells(self, cells: Sequence[str]) -> list[str]:
-        if len(cells) != self._width:
-            raise LookupError
-        return [cells[place] if place >= 0 else "" for place in self._places]
+                row = self._slowly(line, cells, bad)
+                if row is None:
+                    continue
+                (number, unit, quantity, start, end, subscription, charge, description, key), found = row
+            good += 1
+            found.quantity += Decimal(quantity)
+            found.records += 1
+            if start < found.first_day:
+                found.first_day = start
+            if start > found.last_day:
+                found.last_day = start
+            if not writes:
+                yield "."
+                continue
+            if "\\" in description or "\\" in key:
+                description, key = _escaped(description), _escaped(key)
+            yield f"{found.pk}\t{line}\t{quantity}\t{start}\t{end or _NULL}\t{description}\t{key or _NULL}\n"
+        self.good += good
 
     def _seen(self, start: date) -> None:
         if self.first_day is None or start < self.first_day:
@@ -201,27 +226,36 @@ class Intake:
         if self.last_day is None or start > self.last_day:
             self.last_day = start
 
-    def _slice(self, account_id: int, charge: UsageCharge, start: date) -> list[Any]:
-        """Return the open slice of such a row, its days widened to the row's."""
+    def _next_slice(self, asked: "_Asked", start: str) -> "_OpenSlice | None":
+        """Return the slice of other days for rows that can belong to one charge only, if it runs then."""
+        known = self._sole.get(asked)
+        if known is None:
+            return None
+        account_id, charge = known
+        day = date.fromisoformat(start)
+        return self._open(account_id, charge, asked, day) if charge.runs_on(day) else None
+
+    def _open(self, account_id: int, charge: UsageCharge, asked: "_Asked", start: date) -> "_OpenSlice":
+        """Return the open slice of such a row, and remember for which days rows that ask the same go to it."""
         place = account_id, charge.charge_id, charge.slice_day(start)
-        entry = self._slices.get(place)
-        if entry is None:
-            entry = self._slices[place] = [self._ids.pop(), start, start, _ZERO, 0]
-            self._seen(start)
-        elif start < entry[1]:
-            entry[1] = start
-            self._seen(start)
-        elif start > entry[2]:
-            entry[2] = start
-            self._seen(start)
-        return entry
+        found = self._slices.get(place)
+        if found is None:
+            text = start.isoformat()
+            found = self._slices[place] = _OpenSlice(self._ids.pop() if self.writes else 0, charge, text)
+        if asked in self._sole:
+            first, until = charge.slice_days(start)
+            window, known = (first.isoformat(), until.isoformat(), found), self._windows[asked]
+            if window not in known:
+                known.insert(0, window)
+                del known[MOST_WINDOWS:]
+        return found
 
     def _slowly(self, line: int, cells: Sequence[str], bad: list[BadRow]) -> "_GoodRow | None":
-        """Return a row that needs a closer look; if it is bad, note all that is wrong with it."""
+        """Return a row that needs a closer look, with its slice; if it is bad, note all that is wrong with it."""
         if len(cells) != self._width:
             bad.append(BadRow(line, (_wrong_width(cells, self._width),)))
             return None
-        found = dict(zip(COLUMNS, (text.strip() for text in self._cells(cells)), strict=True))
+        found = dict(zip(COLUMNS, (text.strip() for text in self._pick([*cells, ""])), strict=True))
         flaws: list[Flaw] = []
         quantity = _checked(flaws, "QTY", found, quantity_of)
         start = _checked(flaws, "STARTDATE", found, day_of)
@@ -243,10 +277,11 @@ class Intake:
             if isinstance(matched, Flaw):
                 flaws.append(matched)
             elif not flaws and quantity is not None:
+                asked = found["ACCOUNT_ID"], unit, subscription, charge
                 if is_sole(account, matched, unit=unit, subscription=subscription, charge_number=charge):
-                    key = found["ACCOUNT_ID"], unit, subscription, charge
-                    self._sole[key] = _Sole(account.account_id, matched)
-                return _GoodRow(tuple(found.values()), quantity, start, account.account_id, matched)
+                    self._sole[asked] = account.account_id, matched
+                self._days.update(day for day in (found["STARTDATE"], found["ENDDATE"]) if day)
+                return _GoodRow(tuple(found.values()), self._open(account.account_id, matched, asked, start))
         bad.append(BadRow(line, tuple(flaws)))
         return None
 
@@ -264,21 +299,41 @@ class Intake:
         return account
 
 
-class _Sole(NamedTuple):
-    """The only charge that rows of an account with this unit, subscription and charge can belong to."""
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Let the search for reference cycles rest: rows have none, and looking for them took a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
-    account_id: int
-    charge: UsageCharge
+
+_Asked = tuple[str, str, str, str]
+"""Account, unit, subscription and charge as a row names them."""
+
+
+class _OpenSlice:
+    """A slice that rows are added to; its days are the texts of the rows, which sort as days do."""
+
+    __slots__ = ("charge", "first_day", "last_day", "pk", "quantity", "records")
+
+    def __init__(self, pk: int, charge: UsageCharge, day: str) -> None:
+        self.pk, self.charge, self.first_day, self.last_day = pk, charge, day, day
+        self.quantity, self.records = _ZERO, 0
+
+
+_Window = tuple[str, str, _OpenSlice]
+"""From which day until before which day rows go to a slice."""
 
 
 class _GoodRow(NamedTuple):
     """A row that took a closer look, with its cells as they are stored."""
 
     cells: tuple[str, ...]
-    quantity: Decimal
-    start: date
-    account_id: int
-    charge: UsageCharge
+    slice: _OpenSlice
 
 
 def _checked(flaws: list[Flaw], column: str, cells: Mapping[str, str], read: Callable[[str], Any]) -> Any:
@@ -299,7 +354,8 @@ def _unique_key(text: str) -> str:
 
 def _wrong_width(cells: Sequence[str], width: int) -> Flaw:
     few = "too few" if len(cells) < width else "too many"
-    message = f"The row has {len(cells)} cells, {few} for the {width} columns of the header."
+    count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    message = f"The row has {count}, {few} for the {width} columns of the header."
     return Flaw("", "", "wrong_number_of_cells", message)
 
 

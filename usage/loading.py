@@ -38,6 +38,14 @@ JOIN LATERAL (
 ) sums ON true
 """
 
+# A record may be corrected at this very moment: whoever rates waits for that, and whoever corrects finds it Processed.
+_LOCK_PENDING = """
+SELECT count(*) FROM (
+    SELECT s.id FROM usage_usageslice s WHERE s.charge_id = ANY(%(charges)s) AND s.rated_id IS NULL AND s.first_day < %(target)s
+    ORDER BY s.id FOR NO KEY UPDATE
+) locked
+"""
+
 _PENDING = """
 SELECT s.charge_id, s.id, s.first_day, s.last_day, s.quantity, s.records, s.usage_import_id FROM usage_usageslice s
 WHERE s.charge_id = ANY(%(charges)s) AND s.rated_id IS NULL AND s.first_day < %(target)s ORDER BY s.charge_id, s.first_day, s.id
@@ -68,8 +76,13 @@ class _Last(NamedTuple):
     state: str
 
 
-def load_usage(charge_ids: Collection[int], *, target_date: date, individually: bool) -> dict[int, Usage]:
-    """Return what each of these usage charges has to rate by `target_date`; `individually` as the billing rules say."""
+def load_usage(
+    charge_ids: Collection[int], *, target_date: date, individually: bool, to_rate: bool = False
+) -> dict[int, Usage]:
+    """Return what each of these usage charges has to rate by `target_date`; `individually` as the billing rules say.
+
+    With `to_rate` pending usage is locked, so that it is rated as it is read.
+    """
     if not charge_ids:
         return {}
     values: dict[str, Any] = {"charges": list(charge_ids), "target": target_date}
@@ -81,6 +94,8 @@ def load_usage(charge_ids: Collection[int], *, target_date: date, individually: 
             charge_id: _Last(RatedWindow(Period(since, through), quantity, amount), state or "")
             for charge_id, since, through, state, quantity, amount in cursor.fetchall()
         }
+        if to_rate:
+            cursor.execute(_LOCK_PENDING, values)
         cursor.execute(_PENDING, values)
         slices = _slices(cursor.fetchall(), is_rated=False)
         windows = _windows_of_late_usage(cursor, last, slices)

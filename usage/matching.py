@@ -7,7 +7,7 @@ above that has any.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
@@ -79,6 +79,18 @@ class UsageCharge(NamedTuple):
         if self.by_day or self.cycle is None:
             return day
         return natural_period(self.cycle, day).start
+
+    def slice_days(self, day: date) -> tuple[date, date]:
+        """Return the days around `day`, half-open, that the charge runs and whose usage goes to the same slice."""
+        alone = day, day + timedelta(days=1)
+        if self.by_day or self.cycle is None:
+            return alone
+        period = natural_period(self.cycle, day)
+        start, end = next(found for found in self.days if found[0] <= day < found[1])
+        first, until = max(start, period.start), min(end, period.end)
+        # Where the periods of one term give way to those of the next, a period may be cut.
+        same = self.slice_day(first) == self.slice_day(until - timedelta(days=1)) == period.start
+        return (first, until) if same else alone
 
 
 class KnownAccount(NamedTuple):
@@ -272,7 +284,19 @@ def _cycle(
         int(day),
     )
     known = tuple(Term(begin, None if end == date(9999, 12, 31) else end) for begin, end in terms)
-    charge = Charge(charge_id, "", "", 0, start, False, trigger_date, None, charge_terms, (), subscription_terms=known)
+    charge = Charge(
+        charge_id,
+        "",
+        "",
+        0,
+        start,
+        invoice_separately=False,
+        trigger_date=trigger_date,
+        billed_through=None,
+        terms=charge_terms,
+        segments=(),
+        subscription_terms=known,
+    )
     account = Account(0, "", Currency("", 2), billing_day, None, None, None, None)
     try:
         return cycle_of(account, charge, trigger_date)

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from usage.cells import COLUMNS, LONGEST_DESCRIPTION, CellError, Flaw, day_of, quantity_of, text_of
-from usage.duplicates import repeated_keys
+from usage.duplicates import find_duplicates
 from usage.importing import advance
 from usage.intake import BadRow, Intake, Row
 from usage.matching import UsageCharges, match
@@ -201,7 +201,7 @@ def create_records(records: Sequence[NewRecord], *, user_id: int | None) -> Usag
         )
         rows: list[Row] = list(enumerate(records, start=1))
         columns = {name: place for place, name in enumerate(COLUMNS)}
-        duplicates = repeated_keys(rows, columns)
+        duplicates = list(find_duplicates(rows, columns=columns))
         intake = Intake(found.pk, columns=columns, write=True, left_out=frozenset(row.line for row in duplicates))
         intake.report(duplicates)
         intake.take(rows)

@@ -24,14 +24,13 @@ class FileTooLargeError(ValueError):
 
 def store(usage_import: UsageImport, chunks: Iterable[bytes], *, most: int) -> StoredSize:
     """Write a file as parts of one import; raises `FileTooLargeError` beyond `most` bytes, for the caller to undo."""
-    digest, size, number = hashlib.sha256(), 0, 0
-    for part in _parts(chunks):
+    digest, size = hashlib.sha256(), 0
+    for number, part in enumerate(_parts(chunks)):
         digest.update(part)
         size += len(part)
         if size > most:
             raise FileTooLargeError
         UsageFilePart.objects.create(usage_import=usage_import, number=number, content=part)
-        number += 1
     return StoredSize(size, digest.hexdigest())
 
 
@@ -84,4 +83,4 @@ class _Parts(io.RawIOBase):
 def opened(usage_import: UsageImport) -> Iterator[BinaryIO]:
     """Open the stored file of an import for reading."""
     with io.BufferedReader(_Parts(usage_import.pk, usage_import.size), 64 * 1024) as stream:
-        yield stream  # type: ignore[misc]
+        yield stream

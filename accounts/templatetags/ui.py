@@ -28,9 +28,9 @@ register = template.Library()
 
 # Which colour says what: blue works, amber waits for a person, green is done, red is wrong, grey is everything else.
 TONES = {
-    "blue": "processing generating sending queued posting running in_progress post_in_progress scheduled",
-    "amber": "draft completed unknown due warning to_review paused partly_paid trial",
-    "green": "posted processed active sent billed paid done delivered applied succeeded ok",
+    "blue": "uploaded checking importing undoing processing generating sending queued posting running in_progress post_in_progress scheduled",
+    "amber": "draft checked completed unknown due warning to_review paused partly_paid trial",
+    "green": "posted imported processed active sent billed paid done delivered applied succeeded ok",
     "red": "error failed past_due overdue reversed bounced parked violated locked_out",
 }
 TONE_BY_STATUS = {status: tone for tone, statuses in TONES.items() for status in statuses.split()}

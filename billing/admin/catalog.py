@@ -12,7 +12,7 @@ from accounts.operator_admin import OperatorAdmin, site
 from accounts.operator_site import is_fragment_request
 from accounts.wording import number, unit_price
 from billing.core.types import ChargeModel
-from billing.forms.charges import DISCOUNT_ONLY, ChargeForm
+from billing.forms.charges import DISCOUNT_ONLY, USAGE_ONLY, ChargeForm
 from billing.models import (
     Product,
     ProductRatePlan,
@@ -131,6 +131,7 @@ class ProductRatePlanChargeAdmin(CatalogueAdmin):
                 )
             },
         ),
+        ("Usage only", {"fields": USAGE_ONLY}),
         ("Discounts only", {"fields": DISCOUNT_ONLY}),
     )
 
@@ -142,9 +143,11 @@ class ProductRatePlanChargeAdmin(CatalogueAdmin):
         return ("rate_plan",) if obj is not None else ()
 
     def get_fieldsets(self, request: HttpRequest, obj: ProductRatePlanCharge | None = None) -> Any:
-        """Let those who may change a charge choose its weekday by name; it is a field of the form alone."""
+        """Let those who may change a charge choose weekday and unit of usage by name; they are fields of the form alone."""
         shown: Any = super().get_fieldsets(request, obj)
-        return [*shown, (None, {"fields": ("weekday",)})] if self.has_change_permission(request, obj) else shown
+        return (
+            [*shown, (None, {"fields": ("weekday", "measure")})] if self.has_change_permission(request, obj) else shown
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -295,8 +295,8 @@ class Rated(NamedTuple):
     """Usage of a charge that a run has priced: its days, and what was counted in them for the first time.
 
     `counted_from` is the day since which the price counts usage: that of the period, or where rating is on demand the
-    beginning of the billing period. `quantity` is the usage counted now, not rounded; `amount` what it adds, in the
-    account's currency. `state` is what the smoothing of the next period needs, as JSON text, else empty.
+    beginning of the billing period. `quantity` and `amount` are what it adds to the rounded usage and to the price of its
+    days, the amount in the account's currency. `state` is what the smoothing of the next period needs, as JSON text, else empty.
     `slices` are those that are Processed by it.
     """
 

@@ -142,7 +142,7 @@ def _parts_of_stretch(
     if frontier is not None and frontier > start:
         since = frontier
         start = max(start, natural_period(cycle, since).start)
-    on_demand = usage.terms.rating is UsageRating.ON_DEMAND
+    on_demand = _is_on_demand(charge, usage)
     for tile in tiles(cycle, start, end):
         period, full = tile
         if period.end > target_date:
@@ -156,12 +156,18 @@ def _parts_of_stretch(
             segments = [last._replace(start=stretch[0].start, end=None)]
         for part in parts_of(Tile(period, full), segments, cycle, rules, treatment, since):
             counted_from = max(part.segment.start, tile.period.start) if on_demand else part.period.start
-            # A price that has changed for days rated already finds nothing that it could go on counting.
-            if all(window.days.start != counted_from for window in usage.windows):
+            # Only what was rated last goes on: a price or billing day that has moved begins to count anew.
+            if not usage.windows or usage.windows[-1].days.start != counted_from:
                 counted_from = part.period.start
             yield RatingPart(part, counted_from, not tile.full and tile.period.start == service_start)
         if period.end == target_date:
             return
+
+
+def _is_on_demand(charge: Charge, usage: Usage) -> bool:
+    """Tell whether open periods are rated as well: a fee and a smoothed charge need whole ones, whatever they say."""
+    on_demand = usage.terms.rating is UsageRating.ON_DEMAND
+    return on_demand and usage.terms.smoothing is None and charge.terms.charge_model is not ChargeModel.FLAT_FEE
 
 
 def _treatment(tile: Tile, charge: Charge, cycle: Cycle, rules: Rules, service_start: date) -> PartialMonths:
@@ -184,13 +190,12 @@ class _Rating:
         before = self._before(due)
         counted = within(self.usage.slices if before else self._pending(), due.days)
         new = [found for found in counted if not found.is_rated]
-        if new or self.usage.terms.smoothing is not None or self._is_fee:
+        # Days without any usage cost nothing, even where the first tier has a flat fee.
+        if counted or self.usage.terms.smoothing is not None or self._is_fee:
             priced = self._price(due, counted, state)
         else:
-            priced = _Priced(_ZERO, None, _ZERO, "", state) if before is None else self._price(due, counted, state)
+            priced = _Priced(_ZERO, None, _ZERO, "", state)
         billed, so_far = (before.amount, before.quantity) if before else (_ZERO, _ZERO)
-        if self._is_fee:
-            billed = _ZERO  # unlike usage, a fee is priced for the new days alone
         amount, quantity = EXACT.subtract(priced.amount, billed), EXACT.subtract(priced.quantity, so_far)
         period = due.part.period
         slices = tuple(found.slice_id for found in new)
@@ -210,7 +215,10 @@ class _Rating:
         concerned = [
             (window, new)
             for window in self.usage.windows
-            if window.days.start not in goes_on and self._is_closed(window) and (new := within(pending, window.days))
+            if window.days.start not in goes_on
+            # What is due now and does not go on counting there closes it.
+            and (parts or self._is_closed(window))
+            and (new := within(pending, window.days))
         ]
         if not concerned:
             return [], state
@@ -222,12 +230,16 @@ class _Rating:
     def _is_fee(self) -> bool:
         return self.charge.terms.charge_model is ChargeModel.FLAT_FEE
 
+    @property
+    def _free(self) -> Decimal:
+        return round_amount(_ZERO, self.account.currency)
+
     def _pending(self) -> list[Slice]:
         return [found for found in self.usage.slices if not found.is_rated]
 
     def _is_closed(self, window: RatedWindow) -> bool:
         """Tell whether nothing more will be counted in a window: only on demand the last one stays open."""
-        if self.usage.terms.rating is not UsageRating.ON_DEMAND or window is not self.usage.windows[-1]:
+        if not _is_on_demand(self.charge, self.usage) or window is not self.usage.windows[-1]:
             return True
         segment = self._segment_on(window.days)
         return (segment.end is not None and segment.end <= window.days.end) or self._natural(
@@ -241,11 +253,15 @@ class _Rating:
     def _again(self, window: RatedWindow, new: Sequence[Slice]) -> tuple[Line, Rated]:
         """Return what late usage adds to a window: the price of all its usage less what was billed of it."""
         due = self._due_again(window)
+        usage = within(self.usage.slices, window.days)
         if self._is_fee:
             # A fee is the same whatever is used: nothing is added to what its period has cost.
-            quantity = count(new, self.usage.terms, individually=self.rules.rate_usage_individually).quantity
-            return self._late_line(due, window.days, new, quantity, None, _ZERO, self._nothing(due.part.segment), "")
-        priced = self._price(due, within(self.usage.slices, window.days), "")
+            counted = count(usage, self.usage.terms, individually=self.rules.rate_usage_individually)
+            quantity = EXACT.subtract(counted.quantity, window.quantity)
+            return self._late_line(
+                due, window.days, new, quantity, None, self._free, self._nothing(due.part.segment), ""
+            )
+        priced = self._price(due, usage, "")
         amount = EXACT.subtract(priced.amount, window.amount)
         quantity = EXACT.subtract(priced.quantity, window.quantity)
         derivation = self._derivation(due.part.segment, priced.working, window.amount)
@@ -267,8 +283,12 @@ class _Rating:
             f'{{"v":{VERSION},"s":{due.part.segment.number},"again":[{",".join(texts)}]'
             f',"less":"{number_text(billed)}","r":{digits}}}'
         )
-        first = min(found.days.start for found in new)
-        days = next(window.days for window in self.usage.windows if window.days.end > first)
+        # From the first period that has late usage to the last one.
+        first, last = min(found.days.start for found in new), max(found.days.end for found in new)
+        concerned = [
+            window.days for window in self.usage.windows if window.days.end > first and window.days.start < last
+        ]
+        days = Period(concerned[0].start, concerned[-1].end)
         amount = EXACT.subtract(amount, billed)
         return [self._late_line(due, days, new, quantity, None, amount, derivation, state)], state
 
@@ -280,7 +300,12 @@ class _Rating:
         service_start = min(found.start for found in self.charge.segments if found.end != found.start)
         natural = natural_period(cycle, window.days.start)
         is_first = window.days.start == service_start and window.days != natural
-        tile = Tile(Period(max(natural.start, service_start), natural.end), natural.start >= service_start)
+        # After a pause a period begins anew, and is no longer the charge's first one.
+        begun = max(
+            (found[0].start for found in stretches(self.charge.segments) if found[0].start <= window.days.start),
+            default=service_start,
+        )
+        tile = Tile(Period(max(natural.start, begun), natural.end), natural.start >= begun)
         treatment = _treatment(tile, self.charge, cycle, self.rules, service_start)
         skipped = treatment is PartialMonths.SKIP and not tile.full
         return RatingPart(Part(segment, window.days, NOTHING if skipped else None), window.days.start, is_first)
@@ -310,7 +335,7 @@ class _Rating:
             charge.terms.charge_model, part.segment, counted, self.usage.terms, state=state, partial=due.is_first
         )
         if part.portion is NOTHING:
-            return _Priced(_ZERO, None, counted.quantity, rate.working + _NOT_BILLED, rate.state)
+            return _Priced(self._free, None, counted.quantity, rate.working + _NOT_BILLED, rate.state)
         amount = round_amount(rate.amount, self.account.currency)
         return _Priced(amount, rate.unit_price, counted.quantity, rate.working, rate.state)
 
@@ -348,7 +373,7 @@ class _Rating:
             RatedKind.LATE,
             days,
             days.start,
-            sum((found.quantity for found in new), _ZERO),
+            quantity,
             amount,
             state,
             tuple(found.slice_id for found in new),

@@ -71,12 +71,22 @@ class PriceForm(forms.Form):
     price = decimal_field(
         min_value=0, error_messages={"required": "Give the price; 0 is a price, too.", "min_value": BELOW_ZERO}
     )
+    credit_rate = decimal_field(
+        min_value=0,
+        label="Credit rate",
+        help_text="What each unused unit is credited with.",
+        error_messages={
+            "required": "Give the credit rate; 0 credits nothing.",
+            "min_value": "A credit rate cannot lie below zero.",
+        },
+    )
 
     def __init__(
         self,
         data: QueryDict | None = None,
         *,
         model: str = "",
+        credits_unused: bool = False,
         tiers: Sequence[Tier] = (),
         initial: Mapping[str, Any] | None = None,
         tier_data: QueryDict | None = None,
@@ -85,8 +95,11 @@ class PriceForm(forms.Form):
         super().__init__(data, initial=dict(initial or {}))
         self.fields["currency"].choices = currency_choices(locale())  # type: ignore[attr-defined]
         self.fields["price"].required = model not in TIERED
+        self.fields["credit_rate"].required = credits_unused
         if model == ChargeModel.DISCOUNT_PERCENTAGE:
             self.fields["price"].label = "Percentage"
+        elif model == ChargeModel.OVERAGE:
+            self.fields["price"].label = "Price of a unit of overage"
         rows = [
             {"up_to": shown_number(t.up_to), "price": shown_number(t.price), "price_format": t.price_format}
             for t in tiers
@@ -99,6 +112,14 @@ class PriceForm(forms.Form):
     def is_valid(self) -> bool:
         """Tell whether currency, price and every tier can be read."""
         return all([super().is_valid(), self.tiers.is_valid()])
+
+    def clean(self) -> dict[str, Any]:
+        """Drop the credit rate of a charge that has none."""
+        cleaned = super().clean() or {}
+        if not self.fields["credit_rate"].required:
+            cleaned["credit_rate"] = None
+            self.errors.pop("credit_rate", None)
+        return cleaned
 
     def read(self, model: str) -> Decimal | tuple[Tier, ...] | None:
         """Return the price or the tiers, whichever the model needs; None when they will not do, with errors."""

@@ -10,18 +10,19 @@ from django import forms
 from django.http import QueryDict
 
 from accounts.operator_admin import DayInput
-from billing.core.types import ChargeModel, ChargeType, PriceFormat, Tier
+from billing.core.types import ChargeModel, PriceFormat, Tier
 from billing.forms.catalog import TierFormSet, decimal_field, read_tiers, shown_number
 from billing.forms.quiet import QuietForm
 from billing.models import ProductRatePlanCharge
 from billing.models.terms import EndCondition, TriggerEvent
 from billing.services.catalog import TIERED
-from billing.services.charge_terms import WITHOUT_QUANTITY
+from billing.services.charge_terms import has_quantity, includes_units
 from billing.services.order_state import ChargeState
 from billing.templatetags.charge_words import price_lines, segment_lines
 
 SPARE_TIERS = 2
 HOW_MANY = "How many? Write a number, 0 if none yet."
+HOW_MANY_INCLUDED = "How many are included? Write a number, 0 if none are."
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,12 @@ class PricedCharge:
 
     @property
     def has_quantity(self) -> bool:
-        return self.row.charge_model not in WITHOUT_QUANTITY
+        return has_quantity(self.row)
+
+    @property
+    def includes_units(self) -> bool:
+        """Tell whether its quantity is the units that are included."""
+        return includes_units(self.row)
 
     @property
     def has_tiers(self) -> bool:
@@ -70,7 +76,14 @@ def from_subscription(charge: ChargeState, currency: str) -> PricedCharge | None
     latest = charge.latest
     if latest is None:
         return None
-    words = segment_lines(charge.row, latest.price, latest.tiers, currency)
+    words = segment_lines(
+        charge.row,
+        latest.price,
+        latest.tiers,
+        currency,
+        included=latest.quantity,
+        credit_rate=latest.credit_rate,
+    )
     return PricedCharge(charge.row.pk, charge.row, latest.quantity, latest.price, latest.tiers, words)
 
 
@@ -106,6 +119,8 @@ class ChargeValuesForm(QuietForm):
         row = self.charge.row
         unit = f" ({row.unit})" if row.unit else ""
         self.fields["quantity"].label = f"Quantity of {row.name}{unit}"
+        if self.charge.includes_units:
+            self.fields["quantity"].label = f"Included {row.unit or 'units'} of {row.name}"
         is_percentage = row.charge_model == ChargeModel.DISCOUNT_PERCENTAGE
         self.fields["price"].label = f"{'Percentage' if is_percentage else 'Price'} of {row.name}"
         self.fields["price"].widget.attrs["placeholder"] = shown_number(self.charge.price)
@@ -135,8 +150,8 @@ class ChargeValuesForm(QuietForm):
     def clean(self) -> dict[str, Any]:
         """Ask for what the charge cannot do without."""
         cleaned = super().clean() or {}
-        if self._lacks(cleaned, "quantity") and self.charge.row.charge_type != ChargeType.USAGE:
-            self.add_error("quantity", HOW_MANY)
+        if self._lacks(cleaned, "quantity"):
+            self.add_error("quantity", HOW_MANY_INCLUDED if self.charge.includes_units else HOW_MANY)
         if self._lacks(cleaned, "day"):
             self.add_error("day", "This charge begins on a date of its own: give it.")
         if self._lacks(cleaned, "ends_on"):

@@ -1,12 +1,15 @@
 """The form of a charge: what it is, when it is billed and how long, offering what the chosen type allows."""
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.models import construct_instance
 
+from billing.core.smoothing import OverageCalculation, Smoothing, SmoothingModel, UnusedUnitsCredit
 from billing.core.types import (
     BillingDayType,
     BillingPeriod,
@@ -14,11 +17,15 @@ from billing.core.types import (
     ChargeModel,
     ChargeType,
     ListPriceBase,
+    PriceFormat,
+    RatingGroup,
+    Tier,
 )
-from billing.models import ProductRatePlanCharge
+from billing.models import ProductRatePlanCharge, UnitOfMeasure
 from billing.models.terms import DISCOUNTS, LENGTHY, EndCondition, TriggerEvent, UpToPeriodsType
 from billing.services.catalog import TIERED, refuse_flaws
-from billing.services.charge_terms import WITHOUT_QUANTITY
+from billing.services.charge_checks import tier_flaws
+from billing.services.charge_terms import GROUPED, ON_DEMAND, WITHOUT_QUANTITY
 
 LABELS = {
     "charge_type": [
@@ -90,6 +97,29 @@ LABELS = {
         (EndCondition.FIXED_PERIOD.value, "After a fixed period"),
         (EndCondition.SPECIFIC_END_DATE.value, "On a date given in the order"),
     ],
+    "rating_group": [
+        ("ByBillingPeriod", "All usage of a billing period"),
+        ("ByUsageStartDate", "The usage of each day"),
+        ("ByUsageRecord", "Each usage record by itself"),
+        ("ByUsageUpload", "The usage of each upload"),
+    ],
+    "usage_rating": [
+        ("EndOfBillingPeriod", "When its billing period is over"),
+        ("OnDemand", "On demand: each run bills what was used so far"),
+    ],
+    "smoothing_model": [
+        ("", "Not smoothed: each billing period by itself"),
+        ("RollingWindow", "Rolling window: periods are counted together"),
+        ("Rollover", "Rollover: unused units are kept for later periods"),
+    ],
+    "overage_calculation": [
+        ("EndOfSmoothingPeriod", "When the window is full"),
+        ("PerBillingPeriod", "In each billing period, as soon as it occurs"),
+    ],
+    "unused_units_credit": [
+        ("NoCredit", "Are not credited"),
+        ("CreditBySpecificRate", "Are credited at a rate of their own"),
+    ],
     "discount_level": [
         ("", "–"),
         ("RatePlan", "Those of its rate plan"),
@@ -100,7 +130,9 @@ LABELS = {
 TYPES_REDUCED = [("OneTime", "One-time"), ("Recurring", "Recurring"), ("Usage", "Usage")]
 WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 RECURRING_ONLY = ("billing_period", "billing_timing", "list_price_base", "billing_day_type", "alignment")
-NUMBERS = ("period_length", "price_base_months", "billing_day")
+NUMBERS = ("period_length", "price_base_months", "billing_day", "smoothing_periods")
+SMOOTHING = ("smoothing_model", "smoothing_periods", "overage_calculation", "unused_units_credit")
+USAGE_ONLY = ("rating_group", "usage_rating", *SMOOTHING)
 DISCOUNT_ONLY = ("discount_level", "discount_applies_to", "discount_stacked")
 WITHOUT_BILLING_DAY = (BillingPeriod.SPECIFIC_DAYS, BillingPeriod.SUBSCRIPTION_TERM)
 
@@ -116,6 +148,12 @@ class ChargeForm(forms.ModelForm):
     )
     discount_applies_to = forms.MultipleChoiceField(
         choices=TYPES_REDUCED, widget=forms.CheckboxSelectMultiple, required=False, label="Types of charges"
+    )
+    measure = forms.ChoiceField(
+        required=False,
+        label="Unit of measure",
+        help_text="Usage is uploaded in it, and rounded as it says.",
+        error_messages={"invalid_choice": "There is no such unit of measure. Choose one of the list."},
     )
 
     class Meta:
@@ -134,6 +172,7 @@ class ChargeForm(forms.ModelForm):
             "up_to_periods",
             "up_to_periods_type",
             *DISCOUNT_ONLY,
+            *USAGE_ONLY,
         ]
         labels = {
             "charge_type": "Charged",
@@ -150,6 +189,12 @@ class ChargeForm(forms.ModelForm):
             "end_condition": "Ends",
             "up_to_periods": "Fixed period",
             "up_to_periods_type": "Counted in",
+            "rating_group": "Counted together",
+            "usage_rating": "Rated",
+            "smoothing_model": "Overage is",
+            "smoothing_periods": "Number of periods",
+            "overage_calculation": "Overage is billed",
+            "unused_units_credit": "Unused units",
             "discount_level": "Charges it reduces",
             "discount_stacked": "Of the full amount, not of what earlier discounts left",
         }
@@ -162,6 +207,12 @@ class ChargeForm(forms.ModelForm):
             "up_to_periods": "It stops earlier if the subscription does.",
             "discount_level": "",
             "discount_stacked": "",
+            "rating_group": "Each group is priced by itself: tiers begin anew.",
+            "usage_rating": "",
+            "smoothing_model": "Heavy and light periods can make up for each other.",
+            "smoothing_periods": "1 to 60. Of a rollover: in how many further periods unused units can be used.",
+            "overage_calculation": "",
+            "unused_units_credit": "Those left when the window is full. The rate is given with the price.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -174,12 +225,42 @@ class ChargeForm(forms.ModelForm):
                 self.fields[name].required = False
                 self.initial[name] = self.initial.get(name) or None
         self.initial["up_to_periods_type"] = self.initial.get("up_to_periods_type") or UpToPeriodsType.BILLING_PERIODS
+        self.fields["measure"].choices = self._unit_choices  # type: ignore[attr-defined]
+        if self.instance.charge_type == ChargeType.USAGE:
+            self.initial["measure"], self.initial["unit"] = self.instance.unit, ""
+        for name in USAGE_ONLY:
+            if name in self.fields:
+                self.fields[name].required = False
+        if self._shown("charge_model") == ChargeModel.OVERAGE and "default_quantity" in self.fields:
+            self.fields["default_quantity"].label = "Included units"
         if self.instance.billing_day_type == BillingDayType.SPECIFIC_DAY_OF_WEEK:
             self.initial["weekday"], self.initial["billing_day"] = self.instance.billing_day, None
         if self.data.get("charge_type") != ChargeType.ONE_TIME and "billing_period" in self.fields:
             self.fields["billing_period"].required = True
             kind = "usage" if self.data.get("charge_type") == ChargeType.USAGE else "recurring"
             self.fields["billing_period"].error_messages["required"] = f"A {kind} charge needs a billing period."
+
+    @cached_property
+    def units(self) -> list[str]:
+        """Return the names of the units of measure, read when they are needed."""
+        return list(UnitOfMeasure.objects.values_list("name", flat=True))
+
+    def _unit_choices(self) -> list[tuple[str, str]]:
+        return [("", "–"), *((name, name) for name in self.units)]
+
+    def _shown(self, name: str) -> Any:
+        """Return what a field shows: what was sent, or what it begins with."""
+        return self.data.get(name) if self.is_bound else self.initial.get(name)
+
+    def smoothing(self, credit_rate: Decimal | None = None) -> Smoothing | None:
+        """Return how the charge is smoothed, None if it is not; only of a valid form."""
+        model, *values = (self.cleaned_data[name] for name in SMOOTHING)
+        if not model:
+            return None
+        periods, calculation, unused = values
+        return Smoothing(
+            SmoothingModel(model), periods, OverageCalculation(calculation), UnusedUnitsCredit(unused), credit_rate
+        )
 
     def clean(self) -> dict[str, Any]:
         """Drop what plays no part in what was chosen; refuse a quantity on what has none."""
@@ -190,11 +271,15 @@ class ChargeForm(forms.ModelForm):
         for name in NUMBERS:
             cleaned[name] = cleaned.get(name) or 0
         unsaid = ProductRatePlanCharge()
+        for name in USAGE_ONLY[:2] + USAGE_ONLY[-2:]:
+            if name not in self.errors:
+                cleaned[name] = cleaned.get(name) or getattr(unsaid, name)
         for name in _playing_no_part(cleaned):
-            cleaned[name] = getattr(unsaid, name)
+            cleaned[name] = getattr(unsaid, name, None)
             self.errors.pop(name, None)
         if cleaned.get("charge_type") == ChargeType.USAGE:
             cleaned["billing_timing"] = BillingTiming.IN_ARREARS
+            cleaned["unit"] = cleaned.get("measure") or ""
         if cleaned.get("default_quantity") is not None and cleaned.get("charge_model") in WITHOUT_QUANTITY:
             what = "A flat fee" if cleaned["charge_model"] == ChargeModel.FLAT_FEE else "A discount"
             self.add_error("default_quantity", f"{what} has no quantity: leave this empty, or price it per unit.")
@@ -209,7 +294,9 @@ class ChargeForm(forms.ModelForm):
 
     def _get_validation_exclusions(self) -> set[str]:
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
-        return excluded | {"billing_day"} if "weekday" in self.errors else excluded
+        if "weekday" in self.errors:
+            excluded |= {"billing_day"}
+        return excluded | {"unit"} if "measure" in self.errors else excluded
 
 
 def _playing_no_part(chosen: Mapping[str, Any]) -> Iterator[str]:
@@ -219,7 +306,12 @@ def _playing_no_part(chosen: Mapping[str, Any]) -> Iterator[str]:
     if kind == ChargeType.ONE_TIME:
         yield from (*RECURRING_ONLY, *NUMBERS, "end_condition", "up_to_periods", "up_to_periods_type")
     if kind == ChargeType.USAGE:
-        yield from ("billing_timing", "list_price_base", "price_base_months")
+        yield from ("unit", "billing_timing", "list_price_base", "price_base_months")
+        if model != ChargeModel.OVERAGE:
+            yield "default_quantity"
+    else:
+        yield "measure"
+    yield from _usage_playing_no_part(chosen)
     if period not in LENGTHY:
         yield "period_length"
     if period in WITHOUT_BILLING_DAY:
@@ -236,6 +328,25 @@ def _playing_no_part(chosen: Mapping[str, Any]) -> Iterator[str]:
         yield "discount_stacked"
 
 
+def _usage_playing_no_part(chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the fields of usage that have no effect on a charge like the chosen one."""
+    model = chosen.get("charge_model") if chosen.get("charge_type") == ChargeType.USAGE else None
+    smoothing = chosen.get("smoothing_model")
+    if model not in GROUPED:
+        yield "rating_group"
+    if model not in ON_DEMAND or chosen.get("rating_group") != RatingGroup.BILLING_PERIOD:
+        yield "usage_rating"
+    if model != ChargeModel.OVERAGE:
+        yield from SMOOTHING
+        return
+    if not smoothing:
+        yield from SMOOTHING[1:]
+    elif smoothing == SmoothingModel.ROLLOVER:
+        yield from ("overage_calculation", "unused_units_credit")
+    elif chosen.get("overage_calculation") != OverageCalculation.PER_BILLING_PERIOD:
+        yield "unused_units_credit"
+
+
 def show_flaws(form: ChargeForm) -> None:
     """Show what cannot be billed at its field, unless that field (or what decides on it) is wrong by itself already."""
     if {"charge_type", "charge_model", "billing_period"} & form.errors.keys():
@@ -250,7 +361,9 @@ def show_flaws(form: ChargeForm) -> None:
 
 
 def _field_of(form: ChargeForm, name: str) -> str | None:
-    """Return the field that shows a flaw of a column: a weekday is chosen by its name."""
+    """Return the field that shows a flaw of a column: a weekday and a unit of usage are chosen by their name."""
+    if name == "unit" and form.instance.charge_type == ChargeType.USAGE:
+        name = "measure"
     if name == "billing_day" and form.instance.billing_day_type == BillingDayType.SPECIFIC_DAY_OF_WEEK:
         name = "weekday"
     return name if name in form.fields else None
@@ -270,3 +383,8 @@ def _refuse_other_prices(form: ChargeForm) -> None:
             "charge_model",
             f"This charge already has prices of the other kind; here it needs {wanted}. Add a new charge instead.",
         )
+        return
+    for price in charge.prices.prefetch_related("tiers").order_by("currency") if needs_tiers else ():
+        tiers = [Tier(tier.up_to, tier.price, PriceFormat(tier.price_format)) for tier in price.tiers.all()]
+        for flaw in tier_flaws(charge.charge_model, tiers):
+            form.add_error("charge_model", f"In {price.currency} this charge {flaw}. Add a new charge instead.")

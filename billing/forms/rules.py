@@ -20,6 +20,10 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Recurring and one-time charges",
         ("recurring_style", "bill_past_term_end", "bill_to_term_end_when_auto_renew", "credit_one_time"),
     ),
+    (
+        "Usage",
+        ("bill_usage_partial_months", "rate_usage_individually", "customer_hierarchy", "include_child_usage"),
+    ),
     ("Bill runs", ("auto_renew_default", "allow_auto_post", "auto_post_default")),
 )
 OPTIONS: dict[str, Options] = {
@@ -53,6 +57,19 @@ OPTIONS: dict[str, Options] = {
         (True, "Whole; what lies beyond is credited when the term has ended"),
     ),
     "bill_to_term_end_when_auto_renew": ((True, "Up to the end of the term"), (False, "Whole, beyond the term")),
+    "bill_usage_partial_months": (
+        (True, "Billed like that of any other period"),
+        (False, "Not billed: billing begins on the next billing day"),
+    ),
+    "rate_usage_individually": (
+        (False, "Once, when the usage counted together is added up"),
+        (True, "Record by record, before it is added up"),
+    ),
+    "customer_hierarchy": ((False, "Stand for themselves"), (True, "Can have their usage counted with their parent's")),
+    "include_child_usage": (
+        (False, "Is refused: the child needs a charge of its own"),
+        (True, "Counts for the nearest account above that has a charge for it"),
+    ),
     "auto_renew_default": ((True, "Renewed by the run"), (False, "Left as they are")),
     "allow_auto_post": ((True, "Allowed"), (False, "Not allowed: somebody reviews and posts")),
     "auto_post_default": ((False, "Drafts"), (True, "Posted invoices, where the form does not say otherwise")),
@@ -67,6 +84,10 @@ LABELS = {
     "recurring_style": "Recurring charges are billed",
     "bill_past_term_end": "The last period of a term that is not renewed automatically is billed",
     "bill_to_term_end_when_auto_renew": "The last period of a term that is renewed automatically is billed",
+    "bill_usage_partial_months": "Usage of the first partial month or week is",
+    "rate_usage_individually": "Usage is rounded as its unit says",
+    "customer_hierarchy": "Accounts with a parent account",
+    "include_child_usage": "Usage of a child account without a charge for it",
     "auto_renew_default": "Subscriptions whose term has ended, at a new bill run, are",
     "allow_auto_post": "Bill runs that post by themselves are",
     "auto_post_default": "A new bill run makes",
@@ -81,6 +102,10 @@ EFFECTS = {
     "recurring_style": "Decides when a period is due: on its first day, or on the day after its last.",
     "bill_past_term_end": "Concerns periods that reach beyond the term, while the term still runs.",
     "bill_to_term_end_when_auto_renew": "Concerns periods that reach beyond the term, which the next term continues.",
+    "bill_usage_partial_months": "Applies to what is used before the first billing day only; it is processed either way.",
+    "rate_usage_individually": "Decides what is billed where many small records are each rounded, and what lies beyond their decimals.",
+    "customer_hierarchy": "Decides whether usage can go up from an account to its parent; invoices do not change by it.",
+    "include_child_usage": "Needs parent and child accounts to be taken together, as chosen above.",
     "auto_renew_default": "Applies to subscriptions that renew automatically; each bill run can say otherwise.",
     "allow_auto_post": "Decides whether the form of a bill run offers to post and e-mail without review.",
     "auto_post_default": "Decides what the form of a new bill run begins with, where posting by itself is allowed.",
@@ -120,6 +145,16 @@ class RulesForm(DataFixForm):
         self.fields[REASON_FIELD].required = is_final
         self.fields[REASON_FIELD].help_text = "Why the rules change. It is kept in their history."
         self.fields[REASON_FIELD].error_messages["required"] = "Write down why the rules change. Nothing was saved."
+
+    def clean(self) -> dict[str, Any] | None:
+        """Refuse child usage where accounts stand for themselves."""
+        cleaned = super().clean() or {}
+        if cleaned.get("include_child_usage") and cleaned.get("customer_hierarchy") is False:
+            self.add_error(
+                "include_child_usage",
+                "Child usage is counted only where accounts with a parent can have their usage counted with it.",
+            )
+        return cleaned
 
     def values(self) -> dict[str, Any]:
         """Return what is chosen for each rule, and what is stored where nothing valid is chosen."""

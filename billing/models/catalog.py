@@ -8,7 +8,13 @@ from django.urls import reverse
 from accounts.models import validate_currency
 from billing.core.types import PriceFormat
 from billing.fields import NumericField, within_limits
-from billing.models.terms import SINGLE_LINE, BillingTermsModel, price_format_choices, terms_constraints
+from billing.models.terms import (
+    SINGLE_LINE,
+    BillingTermsModel,
+    price_format_choices,
+    terms_constraints,
+    usage_names_a_unit,
+)
 
 
 class Product(models.Model):
@@ -60,7 +66,9 @@ class ProductRatePlanCharge(BillingTermsModel):
     rate_plan = models.ForeignKey(ProductRatePlan, on_delete=models.PROTECT, related_name="charges")
     name = models.CharField(max_length=100, validators=[SINGLE_LINE])
     default_quantity = NumericField(
-        null=True, blank=True, help_text="Per unit charges: the quantity unless the order says otherwise."
+        null=True,
+        blank=True,
+        help_text="The quantity unless the order says otherwise; of overage the units that are included.",
     )
 
     class Meta:
@@ -69,6 +77,7 @@ class ProductRatePlanCharge(BillingTermsModel):
             *terms_constraints("product_charge"),
             models.CheckConstraint(name="product_charge_numbers", condition=within_limits("default_quantity")),
         ]
+        triggers = (usage_names_a_unit("product_charge_unit_exists"),)
 
     def __str__(self) -> str:
         return f"{self.rate_plan} · {self.name}"

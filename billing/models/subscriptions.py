@@ -8,10 +8,16 @@ from django.db.models import F, Func, Q
 from django.urls import reverse
 
 from accounts.models import Account
-from billing.core.types import PriceFormat
+from billing.core.types import ChargeType, PriceFormat
 from billing.fields import NumericField, within_limits
 from billing.models.catalog import ProductRatePlan, ProductRatePlanCharge
-from billing.models.terms import SINGLE_LINE, BillingTermsModel, price_format_choices, terms_constraints
+from billing.models.terms import (
+    SINGLE_LINE,
+    BillingTermsModel,
+    price_format_choices,
+    terms_constraints,
+    usage_names_a_unit,
+)
 
 
 class TermType(models.TextChoices):
@@ -144,6 +150,10 @@ class RatePlanCharge(BillingTermsModel):
     class Meta:
         ordering = ["subscription", "number"]
         constraints = (*terms_constraints("charge"),)
+        indexes = [
+            models.Index(fields=["unit"], condition=Q(charge_type=ChargeType.USAGE.value), name="charge_unit_of_usage")
+        ]
+        triggers = (usage_names_a_unit("charge_unit_exists"),)
 
     def __str__(self) -> str:
         return f"{self.number} {self.name}"

@@ -3,12 +3,14 @@
 import re
 from enum import StrEnum
 
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from accounts.guards import refusal
 from billing.core.smoothing import OverageCalculation, SmoothingModel, UnusedUnitsCredit
 from billing.core.types import (
     Alignment,
@@ -216,6 +218,26 @@ def terms_constraints(prefix: str) -> list[models.CheckConstraint]:
         models.CheckConstraint(name=f"{prefix}_terms_known", condition=condition),
         models.CheckConstraint(name=f"{prefix}_terms_complete", condition=specific & discounts & smoothed),
     ]
+
+
+def usage_names_a_unit(name: str) -> pgtrigger.Trigger:
+    """Return the trigger that lets usage of one table of charges name an existing unit only, and keeps that unit there.
+
+    A charge holds the name, not the id, of its unit; the lock on the unit does what a foreign key would do.
+    """
+    return pgtrigger.Trigger(
+        name=name,
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert | pgtrigger.UpdateOf("charge_type", "unit"),
+        condition=pgtrigger.Condition(f"NEW.charge_type = '{ChargeType.USAGE.value}'"),
+        func=f"""
+        PERFORM FROM billing_unitofmeasure WHERE name = NEW.unit FOR KEY SHARE;
+        IF NOT FOUND THEN
+            {refusal("Usage charge % counts in “%”, which is not a unit of measure", "NEW.name", "NEW.unit")}
+        END IF;
+        RETURN NEW;
+        """,
+    )
 
 
 def price_format_choices() -> list[tuple[str, str]]:

@@ -27,10 +27,12 @@ from billing.models import (
     ProductRatePlanCharge,
     ProductRatePlanChargePrice,
     ProductRatePlanChargeTier,
+    UnitOfMeasure,
 )
 from billing.models.terms import EndCondition, TriggerEvent, UpToPeriodsType
-from billing.services.charge_checks import charge_flaws, price_flaws, quantity_flaws, tier_flaws
-from billing.services.charge_terms import TIERED
+from billing.services.charge_checks import charge_flaws, credit_rate_flaws, price_flaws, quantity_flaws, tier_flaws
+from billing.services.charge_terms import TIERED, credits_unused, includes_units
+from billing.services.usage_checks import unit_flaw
 
 __all__ = ["TIERED", "create_charge", "create_product", "create_rate_plan", "refuse_flaws", "set_price"]
 
@@ -86,7 +88,7 @@ def create_charge(
     """Add a charge to a rate plan, with one price (flat fee, per unit, discount) or one set of tiers for each currency.
 
     The price of a percentage discount is its percentage; the usual quantity of overage is the units included. The
-    credit rate of a smoothed charge holds for all its currencies. Raises ValidationError naming the field; then nothing
+    credit rate of a smoothed charge holds for all its currencies. Usage is always billed in arrears. Raises ValidationError naming the field; then nothing
     was created.
     """
     charge = ProductRatePlanCharge(
@@ -95,7 +97,7 @@ def create_charge(
         charge_type=charge_type,
         charge_model=charge_model,
         billing_period=billing_period or "",
-        billing_timing=billing_timing,
+        billing_timing=BillingTiming.IN_ARREARS if charge_type == ChargeType.USAGE else billing_timing,
         list_price_base=list_price_base,
         billing_day_type=billing_day_type,
         alignment=alignment,
@@ -138,11 +140,14 @@ def set_price(
 ) -> ProductRatePlanChargePrice:
     """Set what a charge costs in one currency; subscriptions keep the price they were sold at.
 
-    Raises ValidationError if the charge's model needs the other kind of price, its tiers leave gaps, or a price lies
-    below zero or (a percentage) above 100.
+    Raises ValidationError if the charge's model needs the other kind of price, its tiers leave gaps, a price lies below
+    zero or (a percentage) above 100, or a charge that credits unused units has no credit rate.
     """
     tiers = None if isinstance(price, Decimal) else tuple(price)
     _refuse_wrong_price(charge, price if isinstance(price, Decimal) else None, tiers)
+    rate_flaws = list(credit_rate_flaws(credit_rate, currency, is_needed=credits_unused(charge)))
+    if rate_flaws:
+        raise ValidationError({"credit_rate": [f"“{charge.name}” {words}." for words in rate_flaws]})
     with transaction.atomic():
         row = ProductRatePlanChargePrice.objects.filter(charge=charge, currency=currency).first()
         row = row or ProductRatePlanChargePrice(charge=charge, currency=currency)
@@ -163,6 +168,12 @@ def refuse_flaws(charge: ProductRatePlanCharge) -> None:
     flaws: dict[str, list[str]] = {}
     for field, message in charge_flaws(charge):
         flaws.setdefault(field, []).append(message)
+    is_usage = charge.charge_type == ChargeType.USAGE
+    if is_usage and charge.unit and not UnitOfMeasure.objects.filter(name=charge.unit).exists():
+        field, message = unit_flaw(charge.unit)
+        flaws.setdefault(field, []).append(message)
+    if includes_units(charge) and charge.default_quantity is None:
+        flaws["default_quantity"] = ["How many units are included? Write 0 if none are."]
     for words in quantity_flaws(charge, charge.default_quantity):
         flaws.setdefault("default_quantity", []).append(f"“{charge.name}” {words}.")
     if flaws:
@@ -178,6 +189,9 @@ def _refuse_wrong_price(charge: ProductRatePlanCharge, price: Decimal | None, ti
         )
     if tiers is not None and not tiers:
         raise ValidationError({"price": f"“{charge.name}” needs at least one tier."})
-    flaws = [*tier_flaws(tiers or ()), *(price_flaws(charge.charge_model, price) if price is not None else ())]
+    flaws = [
+        *tier_flaws(charge.charge_model, tiers or ()),
+        *(price_flaws(charge.charge_model, price) if price is not None else ()),
+    ]
     if flaws:
         raise ValidationError({"price": [f"“{charge.name}” {words}." for words in flaws]})

@@ -5,9 +5,18 @@ from decimal import Decimal
 
 from billing.core.money import AMOUNT_LIMIT, PRICE_DECIMALS
 from billing.core.tiers import TierOrderError, tiered_steps
-from billing.core.types import BillingDayType, BillingPeriod, ChargeModel, ChargeType, ListPriceBase, Tier
+from billing.core.types import (
+    BillingDayType,
+    BillingPeriod,
+    ChargeModel,
+    ChargeType,
+    ListPriceBase,
+    PriceFormat,
+    Tier,
+)
 from billing.models.terms import DISCOUNTS, LENGTHY, BillingTermsModel, EndCondition, UpToPeriodsType
-from billing.services.charge_terms import OVERAGE, WITHOUT_QUANTITY
+from billing.services.charge_terms import OVERAGE, has_quantity, includes_units, why_no_quantity
+from billing.services.usage_checks import usage_flaws
 
 LONGEST = {
     BillingPeriod.SPECIFIC_MONTHS: (600, "months"),
@@ -30,6 +39,7 @@ def charge_flaws(charge: BillingTermsModel) -> list[Flaw]:
         *_billing_day_flaws(charge),
         *_end_flaws(charge),
         *_model_flaws(charge),
+        *usage_flaws(charge),
     ]
 
 
@@ -123,14 +133,14 @@ def quantity_flaws(charge: BillingTermsModel, quantity: Decimal | None) -> Itera
     """Yield what is wrong with a usual quantity, as what follows “the charge …”."""
     if quantity is None:
         return
-    if charge.charge_model in WITHOUT_QUANTITY:
-        kind = "a discount" if charge.charge_model in DISCOUNTS else "a flat fee"
-        yield f"is {kind} and has no quantity"
+    if not has_quantity(charge):
+        yield f"is {why_no_quantity(charge)} and has no quantity"
         return
-    unfit = list(number_flaws("a quantity", quantity))
+    what = "a number of included units" if includes_units(charge) else "a quantity"
+    unfit = list(number_flaws(what, quantity))
     yield from unfit
     if not unfit and quantity < 0:
-        yield f"has a quantity below zero ({quantity})"
+        yield f"has {what} below zero ({quantity})"
 
 
 def price_flaws(model: str, price: Decimal) -> Iterator[str]:
@@ -145,8 +155,23 @@ def price_flaws(model: str, price: Decimal) -> Iterator[str]:
         yield f"takes more than 100 % off ({price:f})"
 
 
-def tier_flaws(tiers: Sequence[Tier]) -> Iterator[str]:
-    """Yield what is wrong with tiers, as what follows “the charge …”."""
+def credit_rate_flaws(rate: Decimal | None, currency: str, *, is_needed: bool) -> Iterator[str]:
+    """Yield what is wrong with what an unused unit is credited with, as what follows “the charge …”."""
+    if rate is None:
+        if is_needed:
+            yield f"credits unused units and has no credit rate in {currency}"
+        return
+    if not is_needed:
+        yield "does not credit unused units and has no credit rate"
+        return
+    unfit = list(number_flaws("a credit rate", rate))
+    yield from unfit
+    if not unfit and rate < 0:
+        yield f"has a credit rate below zero ({rate:f})"
+
+
+def tier_flaws(model: str, tiers: Sequence[Tier]) -> Iterator[str]:
+    """Yield what is wrong with the tiers of a charge model, as what follows “the charge …”."""
     if not tiers:
         return
     unfit = [
@@ -166,6 +191,20 @@ def tier_flaws(tiers: Sequence[Tier]) -> Iterator[str]:
         tiered_steps(Decimal(0), tiers)
     except TierOrderError:
         yield "has tiers with gaps or overlaps: each must end above the one before, and only the last may have no end"
+        return
+    if model == ChargeModel.TIERED_WITH_OVERAGE:
+        yield from _overage_tier_flaws(tiers)
+
+
+def _overage_tier_flaws(tiers: Sequence[Tier]) -> Iterator[str]:
+    """Yield why the last tier cannot be the price of overage."""
+    last = tiers[-1]
+    if last.up_to is not None:
+        yield "needs a last tier without an end: its price is that of overage"
+    elif len(tiers) == 1:
+        yield "needs a tier before that of overage: the last one, without an end, is what overage costs"
+    elif last.price_format == PriceFormat.FLAT_FEE:
+        yield "has a flat price in its last tier: overage is priced for each unit"
 
 
 def number_flaws(what: str, value: Decimal) -> Iterator[str]:

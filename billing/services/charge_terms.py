@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from billing.core.mrr import monthly_revenue
 from billing.core.periods import add_months, days_in, months_in
+from billing.core.smoothing import UnusedUnitsCredit
 from billing.core.types import (
     Alignment,
     BillingDayType,
@@ -22,9 +23,37 @@ from billing.models.terms import DISCOUNTS, BillingTermsModel, UpToPeriodsType
 TIERED = (ChargeModel.TIERED, ChargeModel.VOLUME, ChargeModel.TIERED_WITH_OVERAGE)
 OVERAGE = (ChargeModel.OVERAGE, ChargeModel.TIERED_WITH_OVERAGE)
 WITHOUT_QUANTITY = (ChargeModel.FLAT_FEE, *DISCOUNTS)
+GROUPED = (ChargeModel.PER_UNIT, ChargeModel.VOLUME, ChargeModel.TIERED)
+"""Models that can price usage by parts of a billing period."""
+ON_DEMAND = (ChargeModel.PER_UNIT, ChargeModel.TIERED)
+"""Models that can price usage before its billing period is over."""
 LAST_DAY = date(2199, 12, 31)
 """No date of a contract may lie beyond this; whoever writes one has mistyped it."""
 FIRST_DAY = date(1970, 1, 1)
+
+
+def includes_units(row: BillingTermsModel) -> bool:
+    """Tell whether the quantity of a charge is the units it includes, not the units it is charged for."""
+    return row.charge_type == ChargeType.USAGE and row.charge_model == ChargeModel.OVERAGE
+
+
+def has_quantity(row: BillingTermsModel) -> bool:
+    """Tell whether an order says a quantity of a charge; usage is counted, but for the units it includes."""
+    if row.charge_type == ChargeType.USAGE:
+        return includes_units(row)
+    return row.charge_model not in WITHOUT_QUANTITY
+
+
+def why_no_quantity(row: BillingTermsModel) -> str:
+    """Return what a charge without a quantity is, as what follows “the charge is …”."""
+    if row.charge_type == ChargeType.USAGE:
+        return "usage, whose quantity is what is used,"
+    return "a discount" if row.charge_model in DISCOUNTS else "a flat fee"
+
+
+def credits_unused(row: BillingTermsModel) -> bool:
+    """Tell whether a charge credits units that are left unused, and so needs a credit rate in each currency."""
+    return bool(row.smoothing_model) and row.unused_units_credit == UnusedUnitsCredit.CREDIT_BY_SPECIFIC_RATE
 
 
 def terms_of(row: BillingTermsModel) -> ChargeTerms:

@@ -5,23 +5,29 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
+from django.db.models import Exists, OuterRef
+
 from billing.core.charge_models import UnpriceableError
 from billing.core.money import MoneyError
 from billing.core.types import ChargeType, PriceFormat, Term, Tier
-from billing.models import ProductRatePlan, ProductRatePlanCharge, RatePlan, RatePlanCharge
-from billing.models.terms import DISCOUNTS, BillingTermsModel, EndCondition, TriggerEvent
-from billing.services.charge_checks import charge_flaws, price_flaws, quantity_flaws, tier_flaws
+from billing.models import ProductRatePlan, ProductRatePlanCharge, RatePlan, RatePlanCharge, UnitOfMeasure
+from billing.models.terms import BillingTermsModel, EndCondition, TriggerEvent
+from billing.services.charge_checks import charge_flaws, credit_rate_flaws, price_flaws, quantity_flaws, tier_flaws
 from billing.services.charge_terms import (
     FIRST_DAY,
     LAST_DAY,
     TIERED,
-    WITHOUT_QUANTITY,
+    credits_unused,
     fixed_period_end,
+    has_quantity,
+    includes_units,
     needs_term_end,
     revenue_of,
+    why_no_quantity,
 )
 from billing.services.order_requests import ChargeChoice, NewRatePlan, Report
 from billing.services.order_state import ChargeState, PlacedSegment, PlanState
+from billing.services.usage_checks import unit_flaw
 
 Catalogue = dict[int, list[ProductRatePlanCharge]]
 
@@ -41,6 +47,7 @@ def catalogue_of(plans: Iterable[NewRatePlan]) -> Catalogue:
     """Return the charges of every plan in the order with their prices and tiers, in three queries however many."""
     charges = (
         ProductRatePlanCharge.objects.filter(rate_plan__in={plan.plan.pk for plan in plans})
+        .annotate(has_unit=Exists(UnitOfMeasure.objects.filter(name=OuterRef("unit"))))
         .select_related("rate_plan__product")
         .prefetch_related("prices__tiers")
         .order_by("id")
@@ -95,14 +102,17 @@ class PlanCheck:
         pricing = ChargeCheck(charge, named(charge, charge.rate_plan.name), self.currency, self.report)
         before = self.report.problems.count
         pricing.terms(term)
+        if charge.charge_type == ChargeType.USAGE and charge.unit and not getattr(charge, "has_unit", True):
+            pricing.add("charges", f"cannot be billed. {unit_flaw(charge.unit)[1]}")
         trigger_date = self._trigger_date(pricing, charge, choice, starts, term)
         start = trigger_date or starts.contract_effective
         end = self._end(pricing, charge, choice, trigger_date, start, term)
         price, tiers = pricing.price(choice.price, choice.tiers, *self._catalogue_price(charge))
         quantity = pricing.quantity(choice.quantity, charge.default_quantity)
+        credit_rate = self._credit_rate(pricing, charge)
         if self.report.problems.count > before:
             return None
-        placed = PlacedSegment(1, start, end, quantity, price, tiers, credit_rate=self._credit_rate(charge))
+        placed = PlacedSegment(1, start, end, quantity, price, tiers, credit_rate=credit_rate)
         segment = pricing.revenue(placed, term)
         if segment is None:
             return None
@@ -114,8 +124,14 @@ class PlanCheck:
         )
         return ChargeState(row, [segment], earliest=starts.contract_effective)
 
-    def _credit_rate(self, charge: ProductRatePlanCharge) -> Decimal | None:
-        return next((row.credit_rate for row in charge.prices.all() if row.currency == self.currency), None)
+    def _credit_rate(self, pricing: "ChargeCheck", charge: ProductRatePlanCharge) -> Decimal | None:
+        """Return what unused units are credited with; None for all charges that do not credit them."""
+        if not credits_unused(charge):
+            return None
+        rate = next((row.credit_rate for row in charge.prices.all() if row.currency == self.currency), None)
+        for flaw in credit_rate_flaws(rate, self.currency, is_needed=True):
+            pricing.add("price", f"{flaw}.")
+        return rate
 
     def _catalogue_price(self, charge: ProductRatePlanCharge) -> tuple[Decimal | None, tuple[Tier, ...]]:
         for row in charge.prices.all():
@@ -205,7 +221,7 @@ class ChargeCheck:
             tiers = given_tiers if given_tiers is not None else usual_tiers
             if not tiers:
                 self.add("price", f"has no price tiers in {self.currency}.")
-            for flaw in tier_flaws(tiers):
+            for flaw in tier_flaws(self.charge.charge_model, tiers):
                 self.add("price", f"{flaw}.")
             return None, tiers
         if given_tiers is not None:
@@ -220,16 +236,14 @@ class ChargeCheck:
 
     def quantity(self, given: Decimal | None, usual: Decimal | None) -> Decimal | None:
         """Return the quantity given, else the usual one."""
-        model = self.charge.charge_model
-        if model in WITHOUT_QUANTITY:
+        if not has_quantity(self.charge):
             if given is not None:
-                kind = "a discount" if model in DISCOUNTS else "a flat fee"
-                self.add("quantity", f"is {kind} and has no quantity.")
+                self.add("quantity", f"is {why_no_quantity(self.charge)} and has no quantity.")
             return None
         quantity = given if given is not None else usual
         if quantity is None:
-            if self.charge.charge_type != ChargeType.USAGE:
-                self.add("quantity", "needs a quantity.")
+            what = "a number of included units; 0 if none are" if includes_units(self.charge) else "a quantity"
+            self.add("quantity", f"needs {what}.")
             return None
         for flaw in quantity_flaws(self.charge, quantity):
             self.add("quantity", f"{flaw}.")

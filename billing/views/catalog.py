@@ -13,11 +13,13 @@ from accounts.idempotency import FIELD, new_request_key, once
 from accounts.models import Account
 from accounts.operator_admin import site
 from accounts.operator_site import is_fragment_request
-from billing.core.types import PriceFormat, Tier
-from billing.forms.catalog import PriceForm, with_edited_tiers
-from billing.forms.charges import ChargeForm
+from billing.core.smoothing import UnusedUnitsCredit
+from billing.core.types import ChargeModel, PriceFormat, Tier
+from billing.forms.catalog import PriceForm, shown_number, with_edited_tiers
+from billing.forms.charges import SMOOTHING, ChargeForm
 from billing.models import ProductRatePlan, ProductRatePlanCharge, ProductRatePlanChargePrice
 from billing.services.catalog import TIERED, create_charge, set_price
+from billing.services.charge_terms import credits_unused
 from billing.views.period_preview import preview_of
 
 FIRST_VALUES = {"charge_type": "Recurring", "charge_model": "FlatFee", "billing_period": "Month"}
@@ -38,9 +40,12 @@ def new_charge(request: HttpRequest) -> HttpResponse:
         form, price = ChargeForm(initial=_typed(data)), PriceForm(initial=_typed(data), tier_data=data, focus=row)
         return _charge_page(request, form, price, sent=data)
     form = ChargeForm(request.POST)
-    price = PriceForm(request.POST, model=request.POST.get("charge_model", ""))
-    if all([form.is_valid(), price.is_valid()]):
-        values = {name: form.cleaned_data[name] for name in ChargeForm.Meta.fields}
+    is_valid = form.is_valid()
+    credited = form.cleaned_data.get("unused_units_credit") == UnusedUnitsCredit.CREDIT_BY_SPECIFIC_RATE
+    price = PriceForm(request.POST, model=request.POST.get("charge_model", ""), credits_unused=credited)
+    if all([is_valid, price.is_valid()]):
+        values = {name: form.cleaned_data[name] for name in ChargeForm.Meta.fields if name not in SMOOTHING}
+        values["smoothing"] = form.smoothing(price.cleaned_data["credit_rate"])
         wanted = price.read(values["charge_model"])
         if wanted is not None:
             try:
@@ -97,13 +102,14 @@ def charge_price(request: HttpRequest, pk: int) -> HttpResponse:
         data, row = edited
         price = PriceForm(initial=_typed(data), tier_data=data, focus=row)
         return _price_page(request, charge, price, currency=currency, quiet=True)
-    price = PriceForm(request.POST, model=charge.charge_model)
+    price = PriceForm(request.POST, model=charge.charge_model, credits_unused=credits_unused(charge))
     if price.is_valid():
         wanted = price.read(charge.charge_model)
         if wanted is not None:
             currency = price.cleaned_data["currency"]
             try:
-                set_price(charge=charge, currency=currency, price=wanted)
+                rate = price.cleaned_data["credit_rate"]
+                set_price(charge=charge, currency=currency, price=wanted, credit_rate=rate)
             except ValidationError as error:
                 price.add_refusal(error, model=charge.charge_model)
             else:
@@ -115,11 +121,14 @@ def _current_price(charge: ProductRatePlanCharge, currency: str) -> PriceForm:
     row = ProductRatePlanChargePrice.objects.filter(charge=charge, currency=currency).first()
     model = charge.charge_model
     if row is None:
-        return PriceForm(model=model, initial={"currency": currency})
+        return PriceForm(model=model, credits_unused=credits_unused(charge), initial={"currency": currency})
     tiers = [Tier(tier.up_to, tier.price, PriceFormat(tier.price_format)) for tier in row.tiers.all()]
-    plain = None if row.price is None else row.price.normalize()
-    first = {"currency": currency, "price": plain if plain is None else f"{plain:f}"}
-    return PriceForm(model=model, initial=first, tiers=tiers, focus=0)
+    first = {
+        "currency": currency,
+        "price": None if row.price is None else shown_number(row.price),
+        "credit_rate": shown_number(row.credit_rate),
+    }
+    return PriceForm(model=model, credits_unused=credits_unused(charge), initial=first, tiers=tiers, focus=0)
 
 
 def _price_page(
@@ -137,6 +146,8 @@ def _price_page(
         "price": price,
         "currency": currency,
         "is_tiered": charge.charge_model in TIERED,
+        "has_overage_tier": charge.charge_model == ChargeModel.TIERED_WITH_OVERAGE,
+        "credits_unused": credits_unused(charge),
         "product": charge.rate_plan.product,
         "quiet": quiet,
     }

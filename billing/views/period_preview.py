@@ -10,16 +10,19 @@ from django.http import QueryDict
 
 from accounts.clock import business_today
 from accounts.operator_admin import DayInput
-from billing.core.types import PriceFormat, Tier
+from billing.core.types import ChargeType, PriceFormat, Tier
 from billing.forms.catalog import PriceForm
-from billing.forms.charges import ChargeForm, show_flaws
+from billing.forms.charges import SMOOTHING, ChargeForm, show_flaws
 from billing.models import ProductRatePlanCharge, ProductRatePlanChargePrice
 from billing.period_preview import Sale, first_periods
 from billing.queries import current_rules
 from billing.services.charge_terms import FIRST_DAY, LAST_DAY
 
 # What a charge is called and whom it belongs to does not decide when it is billed.
-NEEDLESS = {"name", "unit", "trigger_event", "discount_level", "discount_applies_to", "discount_stacked"}
+NEEDLESS = {"name", "unit", "measure", "trigger_event", "discount_level", "discount_applies_to", "discount_stacked"}
+
+# Nor does what usage costs decide on it.
+NEEDLESS_OF_USAGE = {"default_quantity", "rating_group", *SMOOTHING}
 
 
 class PreviewForm(forms.Form):
@@ -86,7 +89,8 @@ def _charge(
     form = PreviewedCharge(sent, instance=saved)
     # Nothing is saved, so that only what decides on periods has to be right.
     form.is_valid()
-    flaws = [str(text) for name, texts in form.errors.items() if name not in NEEDLESS for text in texts]
+    needless = NEEDLESS | (NEEDLESS_OF_USAGE if form.instance.charge_type == ChargeType.USAGE else set())
+    flaws = [str(text) for name, texts in form.errors.items() if name not in needless for text in texts]
     return form.instance, flaws
 
 

@@ -16,8 +16,9 @@ from accounts.operator_site import is_fragment_request
 from accounts.wording import number
 from billing.forms.rules import GROUPS, LABELS, RULES, RulesForm, words_of
 from billing.models import BillingRules
+from billing.rule_choices import Choices, choices_from
 from billing.rule_effects import Concern, concern_of
-from billing.rule_examples import Choices, choices_from, examples_of
+from billing.rule_examples import examples_of
 
 PAGE = "admin:billing_billingrules_change"
 CHANGE = "billing.change_billingrules"

@@ -44,6 +44,8 @@ HOTELS = ("Boston", "Chicago", "Denver", "Key West", "Seattle")
 # Customers whose master data break after they were billed for some months, and what is wrong then.
 WITHOUT_CONTACT, WITHOUT_PRICE, WITHOUT_TIERS = "Old Harbor Museum", "Nimbus Catering GmbH", "Atelier Lumière SARL"
 
+# Since the first day of which month usage is counted; months before it were never used.
+USED_SINCE_MONTHS = 2
 CYCLE_DAYS = (1, 1, 0, 15, 1, 31, 0, 1, 15, 0)  # 0: from the first recurring charge
 START_DAYS = (1, 15, 31, 10, 28, 5, 30, 20, 31, 12)  # 31: the month's last day
 
@@ -80,7 +82,7 @@ class _World:
         self.user_id: int | None = None
 
     def add_customers(self) -> None:
-        """Three in ten are key accounts; one in four came within the last months."""
+        """Three in ten are key accounts; one in four came within the last months; one in nine pays by use, too."""
         for index, customer in enumerate(customers()):
             is_key = index % 10 in (2, 5, 8)
             account = self.account(customer, index, is_key=is_key)
@@ -90,6 +92,8 @@ class _World:
             if index % 12 == 0:
                 later = self.start(index + 5, months_ago=index // 12 % 4)
                 self.order(account, [self.gateway(index, later)], on=later)
+            if index % 9 == 4:
+                self.order(account, [self.metered(index)], on=self.month(USED_SINCE_MONTHS))
 
     def add_hotels(self) -> None:
         """A parent that pays for three of its five children; two pay for themselves."""
@@ -255,6 +259,14 @@ class _World:
     def gateway(self, index: int, start: date) -> NewSubscription:
         devices = self.choose("Gateway rental", 1 + index % 6)
         return NewSubscription((NewRatePlan(self.sold.gateway, (devices,)),), start)
+
+    def metered(self, index: int) -> NewSubscription:
+        """Return one of the plans that are charged by use; some agreed on more storage than is usual."""
+        start = self.month(USED_SINCE_MONTHS)
+        plan = (self.sold.api, self.sold.storage, self.sold.mail)[index // 9 % 3]
+        more = plan == self.sold.storage and index % 2 == 0
+        chosen = (self.choose("Cloud storage", 1_000),) if more else ()
+        return NewSubscription((NewRatePlan(plan, chosen),), start)
 
     def seat_pool(self, number: int, first: date) -> NewSubscription:
         seats = self.choose("Reseller seats", 1 + number % 9)

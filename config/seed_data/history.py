@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from dateutil.relativedelta import relativedelta
 from django.contrib.auth.models import User
 from django.db.backends.postgresql.psycopg_any import DateRange
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.clock import business_zone
 from accounts.models import Account, BillingBatch
@@ -70,8 +70,10 @@ def _told(run: BillRun) -> str:
 
 
 def _mark_billed_before(moved: date) -> int:
-    """Cover what the system before this one billed: every period that was due by the day before the move."""
-    charges = RatePlanCharge.objects.filter(trigger_date__lt=moved).exclude(charge_model__in=DISCOUNTS)
+    """Cover what the system before this one billed: every period that was due by the day before the move, but no usage."""
+    charges = RatePlanCharge.objects.filter(trigger_date__lt=moved).exclude(
+        Q(charge_model__in=DISCOUNTS) | Q(charge_type=ChargeType.USAGE)
+    )
     charges = charges.select_related("subscription__invoice_owner")
     covered = []
     for charge in charges.order_by("id").iterator(chunk_size=2_000):

@@ -25,6 +25,7 @@ from billing.core.types import (
 from billing.models import Product, ProductRatePlan
 from billing.models.terms import EndCondition, TriggerEvent, UpToPeriodsType
 from billing.services.catalog import create_charge, create_product, create_rate_plan
+from config.seed_data.usage_products import add_usage_products
 
 FIRST_SKU = "FJ-PLATFORM"
 LOGO = Path(__file__).with_name("logo.png")
@@ -53,6 +54,9 @@ class Sold(NamedTuple):
     reseller: ProductRatePlan
     non_profit: ProductRatePlan
     welcome: ProductRatePlan
+    api: ProductRatePlan
+    storage: ProductRatePlan
+    mail: ProductRatePlan
 
 
 class Batches(NamedTuple):
@@ -159,7 +163,7 @@ _once = partial(create_charge, charge_type=ChargeType.ONE_TIME)
 
 
 def add_catalogue() -> Sold:
-    """Fill the catalogue: platform, archive, support, gateways, the resellers' seats and discounts, in three currencies."""
+    """Fill the catalogue: platform, archive, support, gateways, resellers' seats, discounts, usage; in three currencies."""
     platform = create_product(sku=FIRST_SKU, name="Fjord Platform", effective_start=SOLD_SINCE)
     support = create_product(sku="FJ-SUPPORT", name="Support", effective_start=SOLD_SINCE)
     return Sold(
@@ -174,6 +178,7 @@ def add_catalogue() -> Sold:
         reseller=_reseller(),
         non_profit=_non_profit(platform),
         welcome=_welcome(),
+        **add_usage_products(),
     )
 
 

@@ -33,7 +33,7 @@ _RATED_THROUGH = """(
 )"""
 _TO_RATE = f"""(SELECT rated.day IS NULL OR rated.day < LEAST(
         %(target)s, s.term_end, (SELECT max(coalesce(g.effective_end, 'infinity')) FROM billing_chargesegment g WHERE g.charge_id = c.id))
-    OR EXISTS (SELECT 1 FROM usage_usageslice u WHERE u.charge_id = c.id AND u.rated_id IS NULL AND u.last_day < rated.day)
+    OR EXISTS (SELECT 1 FROM usage_usageslice u WHERE u.charge_id = c.id AND u.rated_id IS NULL AND u.first_day < rated.day)
     FROM (SELECT {_RATED_THROUGH} AS day) rated)"""
 
 DUE = f"(CASE WHEN c.charge_type = 'Usage' THEN {_TO_RATE} ELSE {_LEFT} OR {TO_CREDIT} END)"

@@ -165,6 +165,7 @@ def load_accounts(
         {row[_CHARGE_ID] for row in segment_rows if _terms(row[_TERMS]).charge_type is ChargeType.USAGE},
         target_date=target_date,
         individually=rules.rate_usage_individually,
+        to_rate=isinstance(scope, int),
     )
     return [
         LoadedAccount(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from django.db import connection, transaction
 
 from accounts.currencies import currency_digits_sql
+from invoicing.bill_run.verify_usage import USAGE_QUERIES
 from invoicing.models.guards import COVERING_KINDS, credited_elsewhere
 
 
@@ -152,6 +153,7 @@ CHECKS: tuple[Check, ...] = (
         """SELECT 'delivery ' || d.id FROM invoicing_invoicedelivery d
            WHERE {scope} AND d.state = 'Sending' AND d.claimed_at < now() - interval '1 hour'""",
     ),
+    *(Check(*query) for query in USAGE_QUERIES),
 )
 
 

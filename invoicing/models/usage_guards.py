@@ -1,7 +1,7 @@
 """Triggers that tie usage lines to what was rated: billed as it was priced, and given back with their draft (I5).
 
-That nothing is given back while an invoice bills it is kept by a trigger on a table of usage, which knows nothing of
-invoices: migration 0007 puts it there.
+That nothing is given back while an invoice bills it, and that no slice joins what is billed already, is kept by triggers
+on tables of usage, which know nothing of invoices: migration 0008 puts them there.
 """
 
 import pgtrigger

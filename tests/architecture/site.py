@@ -9,19 +9,22 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from accounts.api_tokens import Scope
 from accounts.models import Account, CustomField
 from accounts.operator_admin import site
+from accounts.services import issue_token
 from billing.core.types import BillingPeriod, ChargeModel, ChargeType, PriceFormat, Tier
-from billing.models import UnitOfMeasure
 from invoicing.delivery import queue_invoice
 from invoicing.models import BillRunSchedule, Invoice
 from tests import factories as make
 from tests.factories import bill, day
 from tests.invoicing.test_delivery import _store
 from tests.usage.consumption import consume
+from usage.models import UsageImport
 
 # Not a page of ours: Django's redirect from a content type and an id to any object's page.
 NOT_VISITED = {"view_on_site", "app_list"}
+API = "api/v1/"
 ROLES = ("anonymous", "viewer", "operator", "approver", "admin")
 
 
@@ -39,6 +42,7 @@ def company() -> None:
     tiers = (Tier(Decimal(10), Decimal(5), PriceFormat.PER_UNIT), Tier(None, Decimal(4), PriceFormat.PER_UNIT))
     metered = make.plan("Metered", make.by_tiers("Storage", ChargeModel.TIERED, tiers, quantity="12"))
     make.subscribe(acme, metered, "2026-01-01")
+    make.unit("GB")
     bill("2026-01-01", auto_post=True)
     posted = Invoice.objects.get()
     _store(posted)
@@ -46,6 +50,7 @@ def company() -> None:
     _meter(acme)
     bill("2026-02-01")
     BillRunSchedule.objects.create(name="Nightly", starts_on=day("2026-01-01"))
+    issue_token(name="Metering gateway", scopes=[Scope.USAGE_WRITE])
     CustomField.objects.create(entity="Account", name="Region", label="Region")
     for role in ROLES[1:]:
         make.user(role)
@@ -55,11 +60,14 @@ def company() -> None:
 
 
 def _meter(account: Account) -> None:
-    """Let an account use something; its line is the newest of all."""
-    UnitOfMeasure.objects.create(name="GB", decimals=2)
+    """Let an account use something; its line is the newest of all. A file with a bad row waits to be imported."""
     data = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
     used = make.plan("Data", {**data, "billing_period": BillingPeriod.MONTH, "prices": {"USD": Decimal("0.5")}})
     consume(make.subscribe(account, used, "2026-01-01").charges.get(), ("2026-01-05", "10"))
+    waiting = UsageImport.objects.create(
+        source="File", status="Checked", file_name="usage.csv", rows=2, good_rows=1, bad_rows=1
+    )
+    waiting.errors.create(line=3, column="QTY", value="ten", code="not_a_quantity", message="“ten” is not a quantity.")
 
 
 def patterns() -> Iterator[tuple[str, str]]:
@@ -83,6 +91,10 @@ def targets() -> list[Target]:
             continue
         if "<" not in route:
             found.append(Target(name, f"/{route}"))
+            continue
+        if route.startswith(API):
+            # Whether there is such a number is not told to a request without token.
+            found.append(Target(name, reverse(f"api:{name}", args=["1"])))
             continue
         found += [Target(name, reverse(f"admin:{name}", args=arguments)) for arguments in _arguments(route)]
     return found

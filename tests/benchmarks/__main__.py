@@ -8,7 +8,7 @@ import sys
 from config import local_services
 from tests.benchmarks import servers
 
-BENCHES = ("core", "bill_run", "posting", "pdf", "pages")
+BENCHES = ("core", "bill_run", "posting", "pdf", "pages", "usage")
 
 
 def main() -> int:

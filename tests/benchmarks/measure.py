@@ -33,6 +33,14 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_kib(field: str) -> int:
+    """Return a figure of this process from the kernel, in KiB: VmRSS is now, VmHWM the highest since `forget_peak`."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    raise LookupError(field)
+
+
 def emit(bench: str, fields: dict[str, object], targets: dict[str, tuple[str, float]]) -> None:
     """Print one JSON object: the figures, the target of each that has one, and whether all are met.
 

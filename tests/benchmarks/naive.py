@@ -45,7 +45,7 @@ def _bill_account(run: BillRun, account: Account, rules: types.Rules) -> int:
         for subscription in Subscription.objects.filter(invoice_owner=account, status="Active")
         for charge in subscription.charges.order_by("pk")
     ]
-    lines, problems = price(owner, charges, rules=rules, target_date=run.target_date)
+    lines, problems, _ = price(owner, charges, rules=rules, target_date=run.target_date)
     drafts = group(owner, lines)
     for draft in drafts:
         _write(run, account, template.pk, sequence.pk if sequence else None, draft)

@@ -12,15 +12,7 @@ from django.db import connection
 
 from invoicing import tasks
 from invoicing.bill_run import run as bill_run
-from tests.benchmarks.measure import processor_seconds
-
-
-def memory_kib(field: str) -> int:
-    """Return a figure of this process from the kernel, in KiB: VmRSS is now, VmHWM the highest since `forget_peak`."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1])
-    raise LookupError(field)
+from tests.benchmarks.measure import memory_kib, processor_seconds
 
 
 def forget_peak() -> None:

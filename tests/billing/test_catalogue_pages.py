@@ -9,7 +9,7 @@ import pytest
 from billing.core.types import ChargeModel, PriceFormat, Tier
 from billing.models import Product, ProductRatePlan, ProductRatePlanCharge, ProductRatePlanChargePrice
 from tests.factories import acme as make_acme
-from tests.factories import by_tiers, monthly, once, plan, product, seats, subscribe, team_plan, user
+from tests.factories import by_tiers, monthly, once, plan, product, seats, subscribe, team_plan, unit, used, user
 
 pytestmark = pytest.mark.django_db
 NEW_CHARGE = "/billing/productrateplancharge/new/"
@@ -191,7 +191,13 @@ def test_a_one_time_charge_has_no_period(otto):
             {"end_condition": "SubscriptionEnd", "up_to_periods": None, "period_length": 0},
         ),
         (
-            {"charge_type": "Usage", "charge_model": "Overage", "billing_timing": "InAdvance"},
+            {
+                "charge_type": "Usage",
+                "charge_model": "Overage",
+                "billing_timing": "InAdvance",
+                "measure": "GB",
+                "default_quantity": "500",
+            },
             {"charge_model": "Overage", "billing_timing": "InArrears", "list_price_base": "PerBillingPeriod"},
         ),
         (PERCENTAGE, {"discount_level": "Subscription", "discount_applies_to": ["Recurring", "Usage"]}),
@@ -200,6 +206,7 @@ def test_a_one_time_charge_has_no_period(otto):
     ],
 )
 def test_a_charge_is_kept_as_it_is_billed_and_what_plays_no_part_is_dropped(otto, sent, kept):
+    unit("GB")
     response = otto.post(NEW_CHARGE, charge_form(plan("Team"), **sent))
     assert response.status_code == 302, re.findall(r'class="errorlist".*?</ul>', response.content.decode(), re.DOTALL)
     charge = ProductRatePlanCharge.objects.get()
@@ -455,7 +462,7 @@ def test_saving_in_place_twice_has_one_effect(otto, storage):
         ),
         (monthly(price="9", list_price_base="PerSpecificMonths", price_base_months=1), "€9.00 for 1 month"),
         (monthly(price="9", billing_period="SubscriptionTerm"), "€9.00 a term"),
-        (monthly(price="9", charge_type="Usage", charge_model="Overage", unit="GB"), "€9.00 per GB<"),
+        (used(price="9", charge_model="Overage", default_quantity=Decimal(0)), "€9.00 per GB<"),
         (
             monthly(
                 price="9",
@@ -539,7 +546,13 @@ def test_the_preview_follows_the_form(otto):
             "1 Mar 2026|1 Mar – 19 Mar 2026|part of a period|€19.00",
         ),
         ({"charge_type": "OneTime"}, 0, "20 Jan 2026|20 Jan 2026|€31.00"),
-        ({"charge_type": "Usage"}, 0, "1 Feb 2026|20 Jan – 31 Jan 2026|part of a period|–"),
+        # A fee is known before anything is used, what usage costs is not.
+        ({"charge_type": "Usage"}, 0, "1 Feb 2026|20 Jan – 31 Jan 2026|part of a period|€12.00"),
+        (
+            {"charge_type": "Usage", "charge_model": "PerUnit"},
+            0,
+            "1 Feb 2026|20 Jan – 31 Jan 2026|part of a period|–",
+        ),
         ({"price": "ten"}, 1, "1 Feb 2026|1 Feb – 28 Feb 2026|–"),
         (
             {"charge_model": "Volume", "default_quantity": "12", **tiers(("10", "5", "PerUnit"), ("", "4", "PerUnit"))},

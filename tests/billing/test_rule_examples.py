@@ -64,6 +64,17 @@ def amounts(rule, *, story=0, **rules):
             {"bill_to_term_end_when_auto_renew": False},
             ["$100.00", "$0.00"],
         ),
+        # $2 a GB from 1 Jan 2018, billed on the 15th: 10 GB before it, 25 GB in the month after
+        ("bill_usage_partial_months", 0, {}, ["$20.00", "$50.00"]),
+        ("bill_usage_partial_months", 0, {"bill_usage_partial_months": False}, ["$0.00", "$50.00"]),
+        # 1.2 + 0.4 + 2.5 = 4.1 hours are 5 whole ones; 2 + 1 + 3 are 6
+        ("rate_usage_individually", 0, {}, ["$50.00"]),
+        ("rate_usage_individually", 0, {"rate_usage_individually": True}, ["$60.00"]),
+        # 500 GB included, $0.10 above: 600 GB, and 300 GB of the child
+        ("customer_hierarchy", 0, {}, ["$10.00", "$0.00"]),
+        ("include_child_usage", 0, {}, ["$10.00", "$0.00"]),
+        ("include_child_usage", 0, {"include_child_usage": True}, ["$40.00"]),
+        ("customer_hierarchy", 0, {"include_child_usage": True}, ["$40.00"]),
         ("auto_renew_default", 0, {}, ["$100.00"]),
         ("auto_renew_default", 0, {"auto_renew_default": False}, ["$0.00"]),
         ("allow_auto_post", 0, {}, ["$100.00"]),
@@ -120,8 +131,8 @@ def test_every_rule_changes_its_own_example(style):
 def test_examples_exist_for_every_combination_of_rules():
     pricing = [rule for rule in RULES if rule in Rules._fields]
     combinations = list(product(*(options_of(rule) for rule in pricing)))
-    assert len(combinations) == 3 * 3 * 3 * 2**6
-    for values in combinations[::7]:
+    assert len(combinations) == 3 * 3 * 3 * 2**8
+    for values in combinations[::29]:
         choices = chosen(**dict(zip(pricing, values, strict=True)))
         for rule in RULES:
             # A problem leaves no line at all: then an example would say that nothing is billed.

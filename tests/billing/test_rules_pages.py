@@ -14,7 +14,7 @@ from billing.forms.rules import RULES
 from billing.models import BillingRules, ChargeSegment, Subscription
 from tests.factories import acme as make_acme
 from tests.factories import globex as make_globex
-from tests.factories import monthly, once, plan, subscribe, team_plan, user
+from tests.factories import monthly, once, plan, subscribe, team_plan, used, user
 
 pytestmark = pytest.mark.django_db
 
@@ -165,6 +165,50 @@ def test_each_rule_counts_the_charges_it_prices_otherwise(ada, change, who, char
     page = words(ada.post(PAGE, sent(**change)))
     plural = "charge" if charges == 1 else "charges"
     assert f"Concerns {charges} active {plural} of 1 account: all {who}." in page
+
+
+@pytest.mark.parametrize(
+    ("change", "who", "charges"),
+    [
+        ({"bill_usage_partial_months": "False"}, "usage charges billed monthly or by weeks", 4),
+        ({"rate_usage_individually": "True"}, "usage charges that count records together", 3),
+        ({"customer_hierarchy": "True"}, "usage charges of accounts that have child accounts", 4),
+        (
+            {"customer_hierarchy": "True", "include_child_usage": "True"},
+            "usage charges of accounts that have child accounts",
+            4,
+        ),
+    ],
+)
+def test_each_rule_of_usage_counts_the_charges_it_rates_otherwise(ada, change, who, charges):
+    parent = make_acme()
+    make_globex(parent=parent, currency="USD")
+    metered = plan(
+        "Metered",
+        monthly(),
+        used("Storage"),
+        used("Mails", rating_group="ByUsageRecord"),
+        used("Base", charge_model="FlatFee"),
+        used("Traffic", billing_period="Quarter"),
+    )
+    subscribe(parent, metered, "2026-07-01")
+    subscribe(make_acme(), plan("Alone", used("Calls")), "2026-07-01")
+    page = words(ada.post(PAGE, sent(**change)))
+    accounts = "1 account" if "child" in who else "2 accounts"
+    assert f"Concerns {charges} active charges of {accounts}: all {who}." in page
+
+
+def test_child_usage_needs_accounts_to_be_taken_together(ada):
+    response = ada.post(PAGE, sent(include_child_usage="True"))
+    assert "Child usage is counted only where accounts with a parent" in words(response, 422)
+    assert not BillingRules.objects.get().include_child_usage
+    both = sent(include_child_usage="True", customer_hierarchy="True", confirmed="1", fix_reason="Groups of hotels")
+    assert ada.post(PAGE, both).url == PAGE
+    rules = BillingRules.objects.get()
+    assert (rules.customer_hierarchy, rules.include_child_usage) == (True, True)
+    assert "need your attention" in words(ada.post(PAGE, sent(customer_hierarchy="False")), 422).replace(
+        "needs", "need"
+    )
 
 
 def test_from_all_in_advance_to_all_in_arrears_concerns_every_recurring_charge(ada):

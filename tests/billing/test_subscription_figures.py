@@ -67,7 +67,7 @@ class TestRevenue:
             monthly("Fee", "300", billing_period=BillingPeriod.QUARTER),
             once("Onboarding"),
             monthly("Off", "25", **OFF),
-            seats("Calls", "3", charge_type="Usage"),
+            seats("Calls", None, charge_type="Usage"),
         )
         assert figures(subscribed(sold)).mrr == 200
 

@@ -8,7 +8,7 @@ import sys
 from config import local_services
 from tests.benchmarks import servers
 
-ATTACKS = ("recovery", "storm", "crash")
+ATTACKS = ("recovery", "storm", "crash", "usage_storm")
 
 
 def main() -> int:

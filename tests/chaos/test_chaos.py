@@ -15,7 +15,7 @@ pytestmark = pytest.mark.chaos
 MOST_SECONDS = 180
 
 
-@pytest.mark.parametrize("attack", ["recovery", "storm", "crash"])
+@pytest.mark.parametrize("attack", ["recovery", "storm", "crash", "usage_storm"])
 def test_nothing_is_billed_twice_or_missed(attack: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos", "--short", attack],

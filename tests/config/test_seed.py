@@ -94,7 +94,7 @@ class TestCompany(TestCase):
     def test_catalogue_has_every_kind_of_charge(self):
         charges = ProductRatePlanCharge.objects.all()
         for field, count in [
-            ("charge_type", 2), ("charge_model", 6), ("billing_period", 5), ("billing_timing", 2), ("billing_day_type", 2),
+            ("charge_type", 3), ("charge_model", 8), ("billing_period", 5), ("billing_timing", 2), ("billing_day_type", 2),
             ("list_price_base", 3),
         ]:  # fmt: skip
             assert charges.values(field).distinct().count() == count, field

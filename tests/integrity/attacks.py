@@ -1,37 +1,10 @@
 """The attacks: for each guard of the database at least one piece of SQL that it must refuse, in the world of `world.py`."""
 
-from dataclasses import dataclass, field
-
+from tests.integrity.attack import CHECK, EXCLUSION, UNIQUE, Attack
+from tests.integrity.attack import deferred as _deferred
+from tests.integrity.attack import set_columns as _set
+from tests.integrity.usage_attacks import USAGE_ATTACKS
 from tests.integrity.world import post
-
-CHECK, UNIQUE, EXCLUSION, TRIGGER = "23514", "23505", "23P01", "23514"
-
-
-@dataclass(frozen=True)
-class Attack:
-    """SQL that would break `guard`'s invariant, and how it is refused.
-
-    `backed_by` names guards that refuse it as well, so that it only succeeds once they are gone, too. A guard without
-    `state` does not refuse but corrects: then `harm` is the question that must be answered with false.
-    `as_owner`: the application's role may not even try (42501), so the owner attacks.
-    """
-
-    guard: str
-    sql: str
-    state: str | None = CHECK
-    backed_by: tuple[str, ...] = ()
-    harm: str = ""
-    as_owner: bool = False
-    label: str = field(default="", compare=False)
-
-    @property
-    def name(self) -> str:
-        """Return the name that the test report shows."""
-        return f"{self.guard}: {self.label}" if self.label else self.guard
-
-
-def _set(table: str, assignments: str, row: int = 1001) -> str:
-    return f"UPDATE {table} SET {assignments} WHERE id = {row}"
 
 
 def _item(invoice: int, *, amount: str = "1", period: str = "[2026-03-01,2026-04-01)", kind: str = "Recurring") -> str:
@@ -72,11 +45,6 @@ def _shorten(item: int, end: str) -> str:
     return f"UPDATE invoicing_coverage SET period = daterange(lower(period), '{end}') WHERE item_id = {item};"
 
 
-def _deferred(*statements: str) -> str:
-    """Return statements that are judged together, as at the end of a transaction."""
-    return f"SET CONSTRAINTS ALL DEFERRED; {' '.join(statements)} SET CONSTRAINTS ALL IMMEDIATE"
-
-
 def _invoice(status: str, number: str = "NULL") -> str:
     posted = status == "Posted"
     return f"""
@@ -94,8 +62,16 @@ def _delivery(invoice: int, *, state: str = "Queued", recipients: str = "{ada@ad
     )
 
 
+def _token(*, key: str = "repeat('c', 64)", scopes: str = "{usage:write}") -> str:
+    return (
+        "INSERT INTO accounts_apitoken (name, prefix, key_hash, scopes, created_at)"
+        f" VALUES ('Forged', 'tally_forged', {key}, '{scopes}', now())"
+    )
+
+
 ITEM, COVERAGE, INVOICE, RUN = "invoicing_invoiceitem", "invoicing_coverage", "invoicing_invoice", "invoicing_billrun"
 DELIVERY, DOCUMENT, SEQUENCE = "invoicing_invoicedelivery", "invoicing_invoicedocument", "accounts_numbersequence"
+TOKEN = "accounts_apitoken"
 TRUNCATABLE = ("i1_coverage_no_truncate", "i3_item_no_truncate", "i18_document_no_truncate")
 
 DAYS_BILLED_ONCE = [
@@ -375,6 +351,34 @@ CUSTOMERS_AND_SALES = [
     Attack("segment_tier_numbers", _set("billing_chargesegmenttier", "up_to = 'Infinity'")),
 ]  # fmt: skip
 
+TOKENS = [
+    Attack("token_hash_once", _token(key="repeat('a', 64)"), UNIQUE),
+    Attack("token_hash_is_sha256", _token(key="repeat('c', 63)"), label="too short"),
+    Attack("token_hash_is_sha256", _token(key="'tally_' || repeat('c', 43)"), label="the token itself"),
+    Attack("token_scopes_known", _token(scopes="{}"), label="none"),
+    Attack("token_scopes_known", _token(scopes="{usage:write,everything}"), label="an unknown one"),
+    Attack("token_stays_as_issued", _set(TOKEN, "scopes = '{usage:write,invoices:read}'"), label="more scopes"),
+    Attack("token_stays_as_issued", _set(TOKEN, "key_hash = repeat('d', 64)"), label="another secret"),
+    Attack("token_stays_as_issued", _set(TOKEN, "expires_at = now() + '1 year'"), label="a later end"),
+    Attack("token_stays_as_issued", _set(TOKEN, "revoked_at = NULL", 1002), label="revived"),
+]
+_BOXES = "INSERT INTO billing_unitofmeasure (id, name, decimals, rounding) VALUES (1801, 'Box', 2, 'Up'), (1802, 'Bag', 2, 'Up');"
+
+
+def _counts_in_box(table: str, row: int) -> str:
+    return f"{_BOXES} UPDATE {table} SET charge_type = 'Usage', billing_timing = 'InArrears', unit = 'Box' WHERE id = {row};"
+
+
+UNITS = [
+    Attack("unit_known", f"{_BOXES} UPDATE billing_unitofmeasure SET decimals = 10 WHERE id = 1801", label="too many decimals"),
+    Attack("unit_known", f"{_BOXES} UPDATE billing_unitofmeasure SET rounding = 'Half' WHERE id = 1801", label="another rounding"),
+    Attack("unit_named_stays", _counts_in_box("billing_rateplancharge", 1003) + " DELETE FROM billing_unitofmeasure WHERE id = 1801", label="deleted"),
+    Attack("unit_named_stays", _counts_in_box("billing_productrateplancharge", 1001) + " UPDATE billing_unitofmeasure SET name = 'Crate' WHERE id = 1801", label="renamed"),
+    Attack("charge_unit_exists", _set("billing_rateplancharge", "charge_type = 'Usage', unit = 'Nothing'", 1003)),
+    Attack("charge_unit_exists", _counts_in_box("billing_rateplancharge", 1003) + _set("billing_rateplancharge", "unit = ''", 1003), label="taken away"),
+    Attack("product_charge_unit_exists", _set("billing_productrateplancharge", "charge_type = 'Usage', unit = 'Nothing'")),
+]  # fmt: skip
+
 ATTACKS = [
     *DAYS_BILLED_ONCE,
     *POSTED_IS_FROZEN,
@@ -384,4 +388,7 @@ ATTACKS = [
     *RUNS,
     *DOCUMENTS_AND_MAIL,
     *CUSTOMERS_AND_SALES,
+    *TOKENS,
+    *UNITS,
+    *USAGE_ATTACKS,
 ]

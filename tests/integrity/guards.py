@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from tests.integrity.attacks import Attack
+from tests.integrity.attack import Attack
 
 OUR_TABLES = "^(accounts|billing|usage|invoicing)_"
 

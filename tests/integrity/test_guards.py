@@ -5,6 +5,7 @@ import pytest
 
 from tests.integrity.attacks import ATTACKS, cancel, discount
 from tests.integrity.guards import attempt, installed_guards, parameters, refused_by
+from tests.integrity.usage_attacks import GIVE_BACK, RATE_MARCH
 from tests.integrity.world import post
 
 BY_NAME = parameters(ATTACKS)
@@ -41,6 +42,12 @@ def test_the_application_may_not_even_try(app_world, attack):
         pytest.param("INSERT INTO invoicing_coverage (charge_id, kind, period) VALUES (1001, 'Period', '[2025-12-01,2026-01-01)')", id="covering the days before"),
         pytest.param("INSERT INTO billing_chargesegment (charge_id, number, effective_start, quantity, price, mrr) VALUES (1001, 2, '2027-01-01', 1, 5, 0)", id="a price from the day the last one ends"),
         pytest.param("UPDATE accounts_account SET parent_id = NULL WHERE id = 1002", id="leaving a parent"),
+        pytest.param("UPDATE accounts_apitoken SET requests = requests + 1, last_used_at = now() WHERE id = 1001; UPDATE accounts_apitoken SET revoked_at = now() WHERE id = 1001", id="using and revoking a token"),
+        pytest.param(GIVE_BACK, id="canceling a draft that bills usage"),
+        pytest.param(post(1005, 2), id="posting a draft that bills usage"),
+        pytest.param(RATE_MARCH, id="rating the next days"),
+        pytest.param("UPDATE usage_usagerecord SET quantity = 4, start_date = '2026-03-09' WHERE id = 1002", id="correcting pending usage"),
+        pytest.param("DELETE FROM usage_usagerecord WHERE id = 1002", id="deleting pending usage"),
         pytest.param(discount(1002, "-100") + discount(1002, "30", row=1903), id="taking all of a line off and giving part of it back"),
         pytest.param(discount(1001, "-10", invoice=1002) + discount(1001, "10", row=1903) + cancel(1004), id="canceling the latest change of a discount"),
     ],

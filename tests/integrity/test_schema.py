@@ -12,6 +12,8 @@ NULLABLE_IN_UNIQUE = {
     "i10_sequence_value_once.sequence_value": "drafts have none, and the index holds only rows with one",
     "i16_one_run_per_slot.schedule_id": "ad hoc runs have no schedule, and the index holds only rows with one",
     "i16_one_run_per_slot.slot": "i16_slot_with_schedule: a row with a schedule has a slot",
+    "i5_rated_usage_billed_once.rated_usage_id": "only usage lines name what was rated, and the index holds only those",
+    "i5_unique_key_once.unique_key": "few senders give keys, and the index holds only rows with one",
     "i1_item_covers_once.item_id": "days billed elsewhere have no item, and the index holds only rows with one",
 }
 # Deleting what is pointed to looks for the rows that point to it; without an index that reads the whole table.
@@ -19,6 +21,9 @@ FOREIGN_KEYS_WITHOUT_INDEX = {
     "invoicing_coverage.charge_id": "the unique index on charge and end begins with it",
     "invoicing_invoiceitem.credits_id": "the index item_credits holds all rows that credit a line",
     "invoicing_invoiceitem.reduces_id": "the index item_reduces holds all rows that reduce a line",
+    "invoicing_invoiceitem.rated_usage_id": "the unique index i5_rated_usage_billed_once holds all rows that name one",
+    "usage_usageslice.rated_id": "the index slice_rated holds all rows that are rated",
+    "usage_ratedusage.charge_id": "rated_of_charge holds the live rows; a charge that was ever rated is not deleted",
     "invoicing_coverage.item_id": "the unique index i1_item_covers_once holds all rows with an item",
 }
 # Columns that hold ids without a foreign key in the database, with what implies that they point somewhere.

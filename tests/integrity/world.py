@@ -5,9 +5,12 @@ run 1001 (Completed)                    charge 1001, monthly      |--- Jan: W000
   1002  DRAFT-1002, Draft, 150.00       charge 1003, monthly      nothing billed yet
   1003  DRAFT-1003, Canceled
   1004  DRAFT-1004, Draft, without lines
+  1005  DRAFT-1005, Draft, 10.00         usage: see `usage_world.py`
 """
 
 import psycopg
+
+from tests.integrity.usage_world import CHARGES, USAGE
 
 _CUSTOMERS = """
 INSERT INTO accounts_billingbatch (id, code, alias) VALUES (1050, 'Batch50', 'Attacked');
@@ -24,6 +27,8 @@ INSERT INTO accounts_contact (id, account_id, name, email, street, street_2, pos
 VALUES (1001, 1001, 'Ada', 'ada@ada.example', '', '', '', '', '', 'DE');
 UPDATE accounts_account SET bill_to_id = 1001 WHERE id = 1001;
 INSERT INTO accounts_customfield (id, entity, name, label, kind, choices, required) VALUES (1001, 'Account', 'Region', 'Region', 'Text', '{}', false);
+INSERT INTO accounts_apitoken (id, name, prefix, key_hash, scopes, created_at, revoked_at)
+VALUES (1001, 'Gateway', 'tally_gateway1', repeat('a', 64), '{usage:write}', now(), NULL), (1002, 'Old', 'tally_gateway0', repeat('b', 64), '{usage:write}', now(), now());
 """
 
 _SALES = """
@@ -97,5 +102,5 @@ VALUES (1001, 1001, '00000000-0000-4000-8000-000000001001', '{ada@ada.example}',
 def build(connection: psycopg.Connection) -> None:
     """Write the world in the connection's transaction; foreign keys are checked at once from here on."""
     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    for part in (_CUSTOMERS, _SALES, _RUNS, _INVOICES, post(1001, 1), _DOCUMENTS):
+    for part in (_CUSTOMERS, _SALES, CHARGES, _RUNS, _INVOICES, post(1001, 1), _DOCUMENTS, USAGE):
         connection.execute(part)

@@ -147,10 +147,10 @@ def test_what_the_database_refuses_for_one_account_parks_that_account(monkeypatc
     accounts = [_customer() for _ in range(4)]
 
     def price(account, charges, **kwargs):
-        lines, problems = honest(account, charges, **kwargs)
+        lines, problems, rated = honest(account, charges, **kwargs)
         if account.account_id == accounts[2].pk:
             lines = [line._replace(amount=Decimal("NaN")) for line in lines]
-        return lines, problems
+        return lines, problems, rated
 
     monkeypatch.setattr(engine, "price", price)
     run = bill("2026-01-01")
@@ -181,10 +181,12 @@ def test_a_text_too_long_for_its_column_parks_the_account(monkeypatch):
     account, other = _customer(), _customer()
 
     def price(given, charges, **kwargs):
-        lines, problems = honest(given, charges, **kwargs)
+        lines, problems, rated = honest(given, charges, **kwargs)
         return (
-            [line._replace(description="x" * 201) for line in lines] if given.account_id == account.pk else lines
-        ), problems
+            ([line._replace(description="x" * 201) for line in lines] if given.account_id == account.pk else lines),
+            problems,
+            rated,
+        )
 
     monkeypatch.setattr(engine, "price", price)
     run = bill("2026-01-01")

@@ -322,15 +322,6 @@ def test_a_flat_fee_for_usage():
     assert told(item) == [("Flat fee", "$99.00"), ("Amount", "$99.00")]
 
 
-def test_a_flat_fee_on_demand_is_told_for_the_new_days_alone():
-    charge = metered(ChargeModel.FLAT_FEE, Decimal(99), usage_rating=UsageRating.ON_DEMAND)
-    consume(charge, ("2026-01-02", "5"))
-    items = [*billed("2026-01-10"), *billed("2026-01-20"), *billed("2026-02-01")]
-    assert [told(item)[-1][1] for item in items] == ["$28.74", "$31.94", "$38.32"]
-    assert [item.quantity for item in items] == [5, 0, 0]
-    assert sum(item.amount for item in items) == Decimal(99)
-
-
 # What was billed already ---------------------------------------------------------------------------------------------
 
 

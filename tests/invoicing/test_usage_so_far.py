@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Permission
 
+from accounts.models import Account
 from billing.core.smoothing import Smoothing, SmoothingModel
 from billing.core.types import ChargeModel, Period, UsageRating
 from billing.models import ChargeSegment, RatePlanCharge, UnitOfMeasure
@@ -124,10 +125,11 @@ def test_a_fee_is_that_of_the_whole_period(usage):
 
 
 def test_usage_beyond_the_current_period_or_across_its_bounds_is_told_apart(viewer):
-    charge = metered(start="2026-05-01")
-    consume(charge, ("2026-06-02", "1"), by_day=True)
-    consume(charge, ("2026-06-20", "2"), ("2026-07-02", "4"))  # one slice over two periods
-    consume(charge, ("2026-07-03", "8"), ("2026-08-02", "16"), by_day=True)
+    charge = metered(start="2026-05-15")
+    Account.objects.update(bill_cycle_day=15)
+    consume(charge, ("2026-06-02", "1"))
+    consume(charge, ("2026-07-10", "2"), ("2026-07-20", "4"))  # one slice over two periods
+    consume(charge, ("2026-07-21", "8"), ("2026-08-20", "16"), by_day=True)
     found = so_far()
     assert (found.due, found.current, found.other) == (
         Sums(Decimal(1), Decimal("0.5")),
@@ -184,6 +186,8 @@ def test_the_piece_tells_figures_in_words(viewer):
         assert words in piece
     assert "<html" not in piece
     assert "<form" not in piece and "<button" not in piece
+    assert f'href="/usage/usagerecord/?slice__account__number={account.number}"' in piece
+    assert account.number in text_of(viewer.get(f"/usage/usagerecord/?slice__account__number={account.number}"))
     assert "<h1" in text_of(viewer.get(f"/accounts/account/{account.pk}/usage-so-far/"))
 
 

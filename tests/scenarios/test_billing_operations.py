@@ -13,22 +13,27 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Account
+from billing.core.types import BillingPeriod, ChargeModel, ChargeType
+from billing.models import UnitOfMeasure
 from invoicing import services
 from invoicing.bill_run import run as engine
 from invoicing.dashboard import dashboard_figures
 from invoicing.models import BillRun, BillRunScope, BillRunStatus, Invoice, InvoiceStatus
-from tests.factories import acme, batch, bill, day, globex, sakura, subscribe, team_plan, user
+from tests.factories import acme, batch, bill, day, globex, plan, sakura, subscribe, team_plan, user
 from tests.scenarios import invoice_rows, rows
+from usage.models import UsageRecord
+from usage.queries import records_by_status
+from usage.services import import_file
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def world(fixed_today: date) -> dict[str, Account]:
-    plan = team_plan()
+    team = team_plan()
     customers = {"acme": acme(), "globex": globex(), "sakura": sakura(batch=batch(2))}
     for customer, start in (("acme", "2026-05-01"), ("globex", "2026-05-15"), ("sakura", "2026-05-31")):
-        subscribe(customers[customer], plan, start)
+        subscribe(customers[customer], team, start)
     return customers
 
 
@@ -144,6 +149,36 @@ def test_customers_next_billing_period_is_invoiced_and_posted(world, fixed_today
     invoice.refresh_from_db()
     assert invoice_rows([invoice]) == rows(test_customers_next_billing_period_is_invoiced_and_posted)
     assert (invoice.status, invoice.total, invoice.balance) == (InvoiceStatus.POSTED, 50, 50)
+
+
+def test_usage_is_uploaded_for_a_usage_charge_and_billed(world, fixed_today):
+    """Exercise 3: a product with a usage charge, a subscription to it, usage of June uploaded and billed in July.
+
+    invoice  account           date        due         for          period                    amount
+    Draft    Acme Corporation  2026-07-15  2026-08-14  Seats        2026-05-01 to 2026-05-31  50.00 USD
+    Draft    Acme Corporation  2026-07-15  2026-08-14  Seats        2026-06-01 to 2026-06-30  50.00 USD
+    Draft    Acme Corporation  2026-07-15  2026-08-14  Seats        2026-07-01 to 2026-07-31  50.00 USD
+    Draft    Acme Corporation  2026-07-15  2026-08-14  Onboarding   2026-05-01                100.00 USD
+    Draft    Acme Corporation  2026-07-15  2026-08-14  Data volume  2026-06-01 to 2026-06-30  78.13 USD
+    """
+    UnitOfMeasure.objects.create(name="GB", decimals=2)
+    volume = {
+        "name": "Data volume",
+        "charge_type": ChargeType.USAGE,
+        "charge_model": ChargeModel.PER_UNIT,
+        "billing_period": BillingPeriod.MONTH,
+        "unit": "GB",
+        "prices": {"USD": Decimal("0.25")},
+    }
+    subscribe(world["acme"], plan("Data", volume), "2026-06-01")
+    text = "ACCOUNT_ID,UOM,QTY,STARTDATE\n{0},GB,300,2026-06-10\n{0},GB,12.5,2026-06-30\n{0},GB,9,2026-07-01\n"
+    content = text.format(world["acme"].number).encode()
+    loaded = import_file(chunks=[content], file_name="june.csv", leave_bad_rows_out=False, dry_run=False)
+    assert (loaded.status, loaded.good_rows) == ("Imported", 3)
+    run = ad_hoc(fixed_today, scope=BillRunScope.ACCOUNTS, accounts=(world["acme"],))
+    assert invoice_rows(run.invoices.all()) == rows(test_usage_is_uploaded_for_a_usage_charge_and_billed)
+    pending = records_by_status(UsageRecord.objects.all(), "pending")
+    assert [record.start_date for record in pending] == [day("2026-07-01")]
 
 
 def test_dashboard_shows_three_months_and_the_recent_runs(fixed_today):

@@ -39,6 +39,7 @@ IMPORT_MOVES = (
     ("Undoing", "Imported"),
     ("Uploaded", "Failed"),
     ("Checking", "Failed"),
+    ("Checked", "Failed"),
     ("Importing", "Failed"),
     ("Uploaded", "Discarded"),
     ("Checking", "Discarded"),

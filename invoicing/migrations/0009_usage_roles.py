@@ -28,5 +28,5 @@ def grant(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("invoicing", "0007_usage"), ("usage", "0001_initial"), ("billing", "0004_usage_terms")]
+    dependencies = [("invoicing", "0008_usage"), ("usage", "0001_initial"), ("billing", "0004_usage_terms")]
     operations = [migrations.RunPython(grant, migrations.RunPython.noop)]

@@ -8,7 +8,7 @@ import pgtrigger.migrations
 from django.db import migrations, models
 
 
-# On a table of usage, which knows nothing of invoices: so the trigger cannot stand on its model.
+# On tables of usage, which know nothing of invoices: so the triggers cannot stand on their models.
 RELEASED_WITH_ITS_DRAFT = """
 CREATE FUNCTION pgtrigger_i5_rated_usage_billed_00001() RETURNS TRIGGER AS $$
 BEGIN
@@ -22,6 +22,20 @@ $$ LANGUAGE plpgsql;
 CREATE TRIGGER pgtrigger_i5_rated_usage_billed_00001 AFTER UPDATE ON usage_ratedusage
 FOR EACH ROW WHEN (OLD.is_live AND NOT NEW.is_live) EXECUTE FUNCTION pgtrigger_i5_rated_usage_billed_00001();
 """
+RATED_BEFORE_BILLED = """
+CREATE FUNCTION pgtrigger_i5_slice_rated_before_billed_00002() RETURNS TRIGGER AS $$
+DECLARE bad bigint;
+BEGIN
+    SELECT n.id INTO bad FROM new_rows n JOIN old_rows o ON o.id = n.id JOIN invoicing_invoiceitem i ON i.rated_usage_id = n.rated_id
+    WHERE o.rated_id IS NULL AND n.rated_id IS NOT NULL LIMIT 1;
+    IF FOUND THEN RAISE EXCEPTION 'Usage slice % comes after its days were billed: it is late usage', bad USING ERRCODE = '23514'; END IF;
+    RETURN NULL;
+END;
+$$ LANGUAGE plpgsql;
+CREATE TRIGGER pgtrigger_i5_slice_rated_before_billed_00002 AFTER UPDATE ON usage_usageslice
+REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION pgtrigger_i5_slice_rated_before_billed_00002();
+"""
+NOT_BEFORE_BILLED = "DROP FUNCTION pgtrigger_i5_slice_rated_before_billed_00002() CASCADE"
 NOT_RELEASED = "DROP FUNCTION pgtrigger_i5_rated_usage_billed_00001() CASCADE"
 
 
@@ -29,7 +43,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('billing', '0004_usage_terms'),
-        ('invoicing', '0006_discount_changes'),
+        ('invoicing', '0007_api_roles'),
         ('usage', '0001_initial'),
     ]
 
@@ -77,4 +91,5 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['Recurring', 'OneTime', 'Usage', 'Credit', 'Discount'])), name='i4_item_kind_known'),
         ),
         migrations.RunSQL(RELEASED_WITH_ITS_DRAFT, NOT_RELEASED),
+        migrations.RunSQL(RATED_BEFORE_BILLED, NOT_BEFORE_BILLED),
     ]

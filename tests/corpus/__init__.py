@@ -1,0 +1,1 @@
+"""Usage files of every kind, with what must become of each in expected.json."""
