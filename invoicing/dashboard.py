@@ -62,7 +62,7 @@ FROM (
     END AS state
     FROM usage_usageslice s WHERE s.rated_id IS NULL
 ) found
-"""  # noqa: S608 - the lengths of billing periods are our own
+"""
 
 
 class MonthFigures(NamedTuple):

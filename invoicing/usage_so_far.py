@@ -1,8 +1,8 @@
-"""What usage charges come to so far, priced by the very core as if their period ended after the last day of usage.
+"""What usage charges come to so far, priced by the very core as if nothing were used after the last day of usage.
 
                       rated before | over, not rated yet |   current period   |
     usage          ····L···········|·····················|·······P····P·      |
-                       late usage  |      due now        |  amount so far ^ as if the period ended here
+                       late usage  |      due now        |  amount so far ^ as if nothing more were used
 
 Nothing is written. Discounts take off what they take off once the usage is billed, so amounts here are before them.
 """
@@ -22,7 +22,7 @@ from billing.core.periods import natural_period
 from billing.core.pricing import MAX_LINES_PER_CHARGE
 from billing.core.timing import SegmentOverlapError, service_until, stretch_end, stretches
 from billing.core.types import Account as PricedAccount
-from billing.core.types import Charge, ChargeType, Line, Period, RatedKind, Rules, UsageRating
+from billing.core.types import Charge, ChargeModel, ChargeType, Line, Period, RatedKind, Rules, UsageRating
 from billing.core.usage import Slice, Usage, within
 from billing.core.usage_rating import usage_lines
 from billing.models import RatePlanCharge, Subscription
@@ -49,7 +49,8 @@ class SoFar(NamedTuple):
 
     `period` is the current billing period (None where the charge is not served today), `current` the usage in it and
     what of it is not billed yet, `billed` what was billed of it on demand, `last_day` the last day of that usage. `due`
-    belongs to periods that are over, `late` to days that were rated before. `of_account` is the part of the usage not
+    belongs to periods that are over, `late` to days that were rated before; `other` is what lies beyond the current
+    period, or across its bounds until a run cuts it. `of_account` is the part of the usage not
     billed yet that one account has used. `rated` are the days rated last, `next_rating` the first day on which a run
     rates. `problem` says why nothing can be priced.
     """
@@ -62,6 +63,7 @@ class SoFar(NamedTuple):
     last_day: date | None = None
     due: Sums | None = None
     late: Sums | None = None
+    other: Decimal = _ZERO
     of_account: Decimal | None = None
     rated: Period | None = None
     next_rating: date | None = None
@@ -146,10 +148,18 @@ def _so_far(
         max((found.days.end for found in counted), default=today) - _ONE_DAY if counted else None,
         _sums(over),
         _sums(late),
+        _other(usage, [*late, *over], counted),
         None,
         usage.windows[-1].days if usage.windows else None,
         next_rating,
     )
+
+
+def _other(usage: Usage, lines: Iterable[Line], counted: Iterable[Slice]) -> Decimal:
+    """Return the pending usage that is neither on these lines nor counted in the current period."""
+    told = {found.slice_id for found in counted}
+    told.update(slice_id for line in lines if line.rated is not None for slice_id in line.rated.slices)
+    return _sum(found.quantity for found in usage.slices if not (found.is_rated or found.slice_id in told))
 
 
 def _current_period(account: PricedAccount, charge: Charge, rules: Rules, today: date) -> Period | None:
@@ -167,12 +177,10 @@ def _current_period(account: PricedAccount, charge: Charge, rules: Rules, today:
 def _current_lines(
     account: PricedAccount, charge: Charge, usage: Usage, rules: Rules, period: Period, counted: Sequence[Slice]
 ) -> list[Line]:
-    """Return the lines of the current period as if it ended after the last day of usage: what on-demand rating does."""
-    if not counted:
+    """Return what the usage there is in the current period will cost if nothing is added to it."""
+    if not (counted or charge.terms.charge_model is ChargeModel.FLAT_FEE):
         return []
-    until = max(found.days.end for found in counted)
-    now = usage._replace(terms=usage.terms._replace(rating=UsageRating.ON_DEMAND))
-    lines, _ = usage_lines(account, charge, now, rules, until, MAX_LINES_PER_CHARGE)
+    lines, _ = usage_lines(account, charge, usage, rules, period.end, MAX_LINES_PER_CHARGE)
     return [line for line in lines if _kind(line) is RatedKind.PERIOD and line.period.start >= period.start]
 
 

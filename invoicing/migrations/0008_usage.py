@@ -26,14 +26,13 @@ RATED_BEFORE_BILLED = """
 CREATE FUNCTION pgtrigger_i5_slice_rated_before_billed_00002() RETURNS TRIGGER AS $$
 DECLARE bad bigint;
 BEGIN
-    SELECT n.id INTO bad FROM new_rows n JOIN old_rows o ON o.id = n.id JOIN invoicing_invoiceitem i ON i.rated_usage_id = n.rated_id
-    WHERE o.rated_id IS NULL AND n.rated_id IS NOT NULL LIMIT 1;
+    SELECT n.id INTO bad FROM new_rows n JOIN invoicing_invoiceitem i ON i.rated_usage_id = n.rated_id LIMIT 1;
     IF FOUND THEN RAISE EXCEPTION 'Usage slice % comes after its days were billed: it is late usage', bad USING ERRCODE = '23514'; END IF;
     RETURN NULL;
 END;
 $$ LANGUAGE plpgsql;
 CREATE TRIGGER pgtrigger_i5_slice_rated_before_billed_00002 AFTER UPDATE ON usage_usageslice
-REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION pgtrigger_i5_slice_rated_before_billed_00002();
+REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION pgtrigger_i5_slice_rated_before_billed_00002();
 """
 NOT_BEFORE_BILLED = "DROP FUNCTION pgtrigger_i5_slice_rated_before_billed_00002() CASCADE"
 NOT_RELEASED = "DROP FUNCTION pgtrigger_i5_rated_usage_billed_00001() CASCADE"

@@ -107,12 +107,7 @@ def test_an_account_with_an_error_waits_until_its_run_is_over(today, viewer):
 def metered(billing_period=BillingPeriod.MONTH, start="2026-05-01"):
     """Return a charge for GB."""
     UnitOfMeasure.objects.create(name="GB", decimals=2)
-    data: dict[str, Any] = {
-        "name": "Data",
-        "charge_type": ChargeType.USAGE,
-        "charge_model": ChargeModel.PER_UNIT,
-        "unit": "GB",
-    }
+    data: Any = {"name": "Data", "charge_type": ChargeType.USAGE, "charge_model": ChargeModel.PER_UNIT, "unit": "GB"}
     data |= {"billing_period": billing_period, "prices": {"USD": Decimal("0.5")}}
     return subscribe(acme(), plan("Data", data), start).charges.get()
 

@@ -125,6 +125,7 @@ def test_the_posted_pdf_tells_the_same_whatever_changes_later(explains):
     bill("2026-02-01")
     posted()
     before = document_values(invoice())
+    UnitOfMeasure.objects.create(name="TB")
     RatePlanCharge.objects.update(name="Renamed", unit="TB")
     consume(charge, *january(5))
     assert document_values(invoice()) == before

@@ -72,6 +72,14 @@ def test_a_line_without_usage_has_no_such_link(viewer):
     assert viewer.get(address(line())).status_code == 404
 
 
+def test_the_record_of_a_usage_line_explains_it_in_the_same_words(viewer):
+    consume(metered(), *january(1234))
+    bill("2026-02-01")
+    page = page_of(viewer.get(f"/invoicing/invoiceitem/{line().pk}/change/"))
+    assert "1,234 usage records" in page
+    assert "1,234 × $0.50 (price of segment 1)" in page
+
+
 @pytest.mark.parametrize("posted", [False, True])
 def test_the_page_lists_fifty_records_at_a_time(viewer, posted):
     consume(metered(), *january(120))

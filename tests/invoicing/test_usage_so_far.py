@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Permission
 
+from accounts.models import Account
 from billing.core.smoothing import Smoothing, SmoothingModel
 from billing.core.types import ChargeModel, Period, UsageRating
 from billing.models import ChargeSegment, RatePlanCharge, UnitOfMeasure
@@ -113,6 +114,32 @@ def test_smoothing_goes_on_from_the_periods_before():
     assert so_far().current == Sums(Decimal(750), Decimal(5))
 
 
+@pytest.mark.parametrize("usage", [(), (("2026-07-02", "8"),)])
+def test_a_fee_is_that_of_the_whole_period(usage):
+    charge = metered(ChargeModel.FLAT_FEE, Decimal(99), start="2026-07-01")
+    if usage:
+        consume(charge, *usage)
+    assert so_far().current.amount == Decimal(99)
+    bill("2026-08-01")
+    assert InvoiceItem.objects.get().amount == Decimal(99)
+
+
+def test_usage_beyond_the_current_period_or_across_its_bounds_is_told_apart(viewer):
+    charge = metered(start="2026-05-15")
+    Account.objects.update(bill_cycle_day=15)
+    consume(charge, ("2026-06-02", "1"))
+    consume(charge, ("2026-07-10", "2"), ("2026-07-20", "4"))  # one slice over two periods
+    consume(charge, ("2026-07-21", "8"), ("2026-08-20", "16"), by_day=True)
+    found = so_far()
+    assert (found.due, found.current, found.other) == (
+        Sums(Decimal(1), Decimal("0.5")),
+        Sums(Decimal(8), Decimal(4)),
+        Decimal(22),
+    )
+    url = f"/accounts/account/{charge.subscription.account_id}/usage-so-far/"
+    assert "and 22 GB of other days" in text_of(viewer.get(url, headers=HTMX))
+
+
 def test_a_charge_that_has_ended_has_no_current_period():
     metered(start="2026-05-01")
     ChargeSegment.objects.update(effective_end=day("2026-06-01"))
@@ -159,6 +186,8 @@ def test_the_piece_tells_figures_in_words(viewer):
         assert words in piece
     assert "<html" not in piece
     assert "<form" not in piece and "<button" not in piece
+    assert f'href="/usage/usagerecord/?slice__account__number={account.number}"' in piece
+    assert account.number in text_of(viewer.get(f"/usage/usagerecord/?slice__account__number={account.number}"))
     assert "<h1" in text_of(viewer.get(f"/accounts/account/{account.pk}/usage-so-far/"))
 
 

@@ -4,6 +4,8 @@ Records come first, then their slice: so nothing can be added to a slice that is
 written has just the sums of its records. Whatever changes records afterwards, a trigger sums up again.
 """
 
+from collections.abc import Sequence
+
 import pgtrigger
 from django.db.models import BooleanField, ExpressionWrapper, F, Func, Q
 from pgtrigger import Referencing
@@ -85,7 +87,24 @@ def record_triggers() -> list[pgtrigger.Trigger]:
     ]
 
 
-_KEPT = "usage_import_id, account_id, charge_id"
+_KEPT = ("id", "usage_import_id", "account_id", "charge_id")
+_SUMMED = ("quantity", "records", "first_day", "last_day")
+
+
+def _changed(columns: Sequence[str]) -> str:
+    """Return the condition that an update changes one of these columns."""
+    before, after = (", ".join(f"{row}.{column}" for column in columns) for row in ("OLD", "NEW"))
+    return f"({after}) IS DISTINCT FROM ({before})"
+
+
+def _row(name: str, condition: str, func: str) -> pgtrigger.Trigger:
+    return pgtrigger.Trigger(
+        name=name,
+        when=pgtrigger.Before,
+        operation=pgtrigger.Update,
+        condition=pgtrigger.Condition(condition),
+        func=f"{func} RETURN NEW;",
+    )
 
 
 def slice_triggers() -> list[pgtrigger.Trigger]:
@@ -102,28 +121,41 @@ def slice_triggers() -> list[pgtrigger.Trigger]:
             """,
             new=True,
         ),
+        # Row by row, but only where there is something to refuse: joins of transition tables, which have no statistics,
+        # would compare every slice of a run with every other.
+        _row(
+            "i5_slice_belongs",
+            _changed(_KEPT),
+            refusal("Usage slice % belongs to its upload, account and charge for good", "OLD.id"),
+        ),
+        _row(
+            "i5_slice_released",
+            "OLD.rated_id IS NOT NULL AND NEW.rated_id IS DISTINCT FROM OLD.rated_id",
+            f"""
+            IF NEW.rated_id IS NOT NULL OR EXISTS (SELECT 1 FROM usage_ratedusage r WHERE r.id = OLD.rated_id AND r.is_live) THEN
+                {refusal("Usage slice % is Processed; cancel its draft invoice first", "OLD.id")}
+            END IF;
+            """,
+        ),
+        _row(
+            "i5_slice_says_its_records",
+            _changed(_SUMMED),
+            f"""
+            IF OLD.rated_id IS NOT NULL OR NOT EXISTS (
+                SELECT 1 FROM ({_SUMS.format(slices="NEW.id")}) s
+                WHERE (s.quantity, s.records, s.first_day, s.last_day) = (NEW.quantity, NEW.records, NEW.first_day, NEW.last_day)
+            ) THEN {refusal("Usage slice % does not say what its records say", "NEW.id")} END IF;
+            """,
+        ),
         _statement(
             "i5_slice_rated_once",
             pgtrigger.Update,
             f"""
-            SELECT o.id INTO bad FROM old_rows o LEFT JOIN new_rows n ON n.id = o.id
-            WHERE n.id IS NULL OR ({", ".join("n." + c for c in _KEPT.split(", "))}) IS DISTINCT FROM ({", ".join("o." + c for c in _KEPT.split(", "))}) LIMIT 1;
-            IF FOUND THEN {refusal("Usage slice % belongs to its upload, account and charge for good", "bad")} END IF;
-            SELECT o.id INTO bad FROM old_rows o JOIN new_rows n USING (id) JOIN usage_ratedusage r ON r.id = o.rated_id
-            WHERE n.rated_id IS DISTINCT FROM o.rated_id AND (r.is_live OR n.rated_id IS NOT NULL) LIMIT 1;
-            IF FOUND THEN {refusal("Usage slice % is Processed; cancel its draft invoice first", "bad")} END IF;
-            SELECT n.id INTO bad FROM new_rows n JOIN old_rows o USING (id) LEFT JOIN usage_ratedusage r ON r.id = n.rated_id
-            WHERE n.rated_id IS NOT NULL AND o.rated_id IS NULL
+            SELECT n.id INTO bad FROM new_rows n LEFT JOIN usage_ratedusage r ON r.id = n.rated_id
+            WHERE n.rated_id IS NOT NULL
               AND NOT coalesce(r.is_live AND r.charge_id = n.charge_id AND n.first_day >= r.counted_from AND n.last_day < upper(r.period), false) LIMIT 1;
             IF FOUND THEN {refusal("Usage slice % lies outside the days it is said to be rated with", "bad")} END IF;
-            SELECT n.id INTO bad FROM new_rows n JOIN old_rows o USING (id)
-            WHERE (n.quantity, n.records, n.first_day, n.last_day) IS DISTINCT FROM (o.quantity, o.records, o.first_day, o.last_day)
-              AND (o.rated_id IS NOT NULL OR NOT EXISTS (
-                SELECT 1 FROM ({_SUMS.format(slices="n.id")}) s WHERE (n.quantity, n.records, n.first_day, n.last_day) = (s.quantity, s.records, s.first_day, s.last_day)
-              )) LIMIT 1;
-            IF FOUND THEN {refusal("Usage slice % does not say what its records say", "bad")} END IF;
             """,
-            old=True,
             new=True,
         ),
         _statement(
@@ -146,6 +178,7 @@ def _served(row: str, start: str, end: str) -> str:
     )"""
 
 
+_WRITTEN = ("id", "charge_id", "kind", "period", "counted_from", "quantity", "amount", "state", "run", "created_at")
 _LIVE = "r.is_live AND r.kind = 'Period'"
 _BEFORE = f"(SELECT max(upper(r.period)) FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND upper(r.period) < upper(n.period))"
 
@@ -171,19 +204,20 @@ def rated_triggers() -> list[pgtrigger.Trigger]:
             """,
             new=True,
         ),
-        _statement(
+        _row(
             "i5_rated_not_rewritten",
+            f"NOT OLD.is_live OR NEW.is_live OR {_changed(_WRITTEN)}",
+            refusal("Usage that was rated cannot be rewritten (charge %)", "OLD.charge_id"),
+        ),
+        _statement(
+            "i5_rated_from_the_end",
             pgtrigger.Update,
             f"""
             PERFORM pg_advisory_xact_lock({RELEASE_LOCK});
-            SELECT o.charge_id INTO bad FROM old_rows o LEFT JOIN new_rows n ON n.id = o.id
-            WHERE n.id IS NULL OR NOT o.is_live OR n.is_live OR to_jsonb(n) - 'is_live' <> to_jsonb(o) - 'is_live' LIMIT 1;
-            IF FOUND THEN {refusal("Usage that was rated cannot be rewritten (charge %)", "bad")} END IF;
             SELECT o.charge_id INTO bad FROM old_rows o JOIN usage_ratedusage r ON r.charge_id = o.charge_id AND r.is_live AND r.id > o.id LIMIT 1;
             IF FOUND THEN {refusal("Charge % has usage that was rated later; that is given back first", "bad")} END IF;
             """,
             old=True,
-            new=True,
         ),
         pgtrigger.Trigger(
             name="i5_rated_released",
