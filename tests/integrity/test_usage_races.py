@@ -46,14 +46,14 @@ class TestGuards:
         assert _both(RELEASE_FEBRUARY, RATE) == (None, "i5_rated_no_hole")
 
     def test_days_given_back_while_those_after_are_rated_are_refused(self):
-        assert _both(RATE, RELEASE_FEBRUARY) == (None, "i5_rated_not_rewritten")
+        assert _both(RATE, RELEASE_FEBRUARY) == (None, "i5_rated_from_the_end")
 
     @pytest.mark.parametrize("pair", [(RELEASE_FEBRUARY, RATE), (RATE, RELEASE_FEBRUARY)])
     def test_without_the_lock_in_the_guards_a_month_would_never_be_rated(self, app_connection, owner_connection, pair):
         """Negative control."""
         with (
             _rewritten(owner_connection, "i5_rated_no_hole", r"PERFORM pg_advisory\w+\(\d+\);"),
-            _rewritten(owner_connection, "i5_rated_not_rewritten", r"PERFORM pg_advisory\w+\(\d+\);"),
+            _rewritten(owner_connection, "i5_rated_from_the_end", r"PERFORM pg_advisory\w+\(\d+\);"),
         ):
             assert _both(*pair) == (None, None)
         months = "SELECT lower(period)::text FROM usage_ratedusage WHERE is_live AND charge_id = 1004 ORDER BY 1"
