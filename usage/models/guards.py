@@ -94,7 +94,7 @@ _SUMMED = ("quantity", "records", "first_day", "last_day")
 def _changed(columns: Sequence[str]) -> str:
     """Return the condition that an update changes one of these columns."""
     before, after = (", ".join(f"{row}.{column}" for column in columns) for row in ("OLD", "NEW"))
-    return f"({after}) IS DISTINCT FROM ({before})"
+    return f"ROW({after}) IS DISTINCT FROM ROW({before})"
 
 
 def _row(name: str, condition: str, func: str) -> pgtrigger.Trigger:
