@@ -14,6 +14,8 @@ from invoicing.models import Invoice
 from invoicing.posting import post_run
 from tests.factories import acme, bill, day, globex, monthly, plan, sakura, subscribe, user
 from tests.usage.consumption import consume
+from usage.models import UsageRecord
+from usage.queries import records_by_status
 
 pytestmark = pytest.mark.django_db
 
@@ -137,6 +139,7 @@ def test_late_usage_waits_until_it_is_billed(today, viewer):
     consume(charge, ("2026-06-02", "1"), ("2026-06-30", "3"))
     consume(charge, ("2026-07-01", "1"))
     assert waiting_usage(today) == (0, 2)
+    assert records_by_status(UsageRecord.objects.all(), "late").count() == 2
     assert f'hx-get="{USAGE}" hx-trigger="load"' in viewer.get("/").content.decode()
     piece = viewer.get(USAGE, headers={"HX-Request": "true"}).content.decode()
     assert 'href="/usage/usagerecord/?status=late"><strong>2</strong> late usage records' in piece
