@@ -75,8 +75,8 @@ def _rows(rated: Iterable[Rated], ids: Iterable[int], run_id: int) -> Iterable[s
         )
 
 
+# A trigger makes its slices Pending again.
 _RELEASE = "UPDATE usage_ratedusage SET is_live = false WHERE id = ANY(%(ids)s) AND is_live"
-_FREE = "UPDATE usage_usageslice SET rated_id = NULL WHERE rated_id = ANY(%(ids)s)"
 
 
 def unrate(rated_ids: Collection[int]) -> None:
@@ -85,7 +85,6 @@ def unrate(rated_ids: Collection[int]) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute(_RELEASE, {"ids": list(rated_ids)})
-        cursor.execute(_FREE, {"ids": list(rated_ids)})
 
 
 def slices_to_cut(

@@ -6,7 +6,8 @@ import time
 
 from django.db import connection
 
-from tests.benchmarks.worker import forget_peak, memory_kib
+from tests.benchmarks.measure import memory_kib
+from tests.benchmarks.worker import forget_peak
 from usage.importing import advance
 
 

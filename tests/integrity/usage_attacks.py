@@ -79,13 +79,13 @@ SLICES = [
     Attack("i5_slice_sums", deferred(_record(1900, "2026-02-06"), _slice()), label="with another day"),
     Attack("i5_slice_sums", deferred(_record(1900, "2026-02-05"), _slice(rated="1002")), label="rated at once"),
     Attack("i5_slice_released", set_columns(SLICE, "rated_id = NULL"), label="given back while its days are billed"),
-    Attack("i5_slice_released", RATE_MARCH + set_columns(SLICE, "rated_id = 1002", 1002), label="rated again"),
+    Attack("i5_slice_released", RATE_MARCH + set_columns(SLICE, "rated_id = 1002", 1002), CHECK, ("i5_slice_rated_once",), label="rated again"),
     Attack("i5_slice_rated_once", set_columns(SLICE, "rated_id = 1002", 1002), label="rated with other days"),
     Attack("i5_slice_rated_once", rate(1005, "[2026-03-01,2026-04-01)") + set_columns(SLICE, "rated_id = 1900", 1002), label="rated with another charge"),
     Attack("i5_slice_rated_once", rate(1004, "[2026-03-01,2026-04-01)") + _release(1900) + set_columns(SLICE, "rated_id = 1900", 1002), label="rated with what was given back"),
     Attack("i5_slice_belongs", set_columns(SLICE, "charge_id = 1005", 1002), label="moved to another charge"),
     Attack("i5_slice_says_its_records", set_columns(SLICE, "quantity = 99", 1002), label="a sum its records do not have"),
-    Attack("i5_slice_says_its_records", set_columns(SLICE, "first_day = '2026-01-01'"), label="days of a Processed one"),
+    Attack("i5_slice_says_its_records", set_columns(SLICE, "first_day = '2026-01-01'"), CHECK, ("i5_slice_rated_before_billed",), label="days of a Processed one"),
     Attack("i5_slice_belongs", deferred(set_columns(SLICE, "id = 1900", 1002) + f"; UPDATE {RECORD} SET slice_id = 1900 WHERE id = 1002;"), label="under another id"),
     Attack("i5_slice_rated_before_billed", set_columns(SLICE, "rated_id = 1001", 1003), label="late usage joins what is billed"),
     Attack(
@@ -115,11 +115,17 @@ RATED_DAYS = [
     Attack("i5_rated_not_rewritten", set_columns(RATED, "amount = 5", 1002), label="amount"),
     Attack("i5_rated_not_rewritten", set_columns(RATED, "period = '[2026-02-01,2026-02-15)'", 1002), label="days"),
     Attack("i5_rated_not_rewritten", set_columns(RATED, "state = 'x'", 1002), label="state"),
-    Attack("i5_rated_not_rewritten", set_columns(RATED, "id = 1900", 1002), label="under another id"),
+    Attack("i5_rated_not_rewritten", set_columns(RATED, "id = 1900", 1002), CHECK, ("i5_rated_from_the_end",), label="under another id"),
     Attack("i5_rated_not_rewritten", _release(1002) + set_columns(RATED, "is_live = true", 1002), label="revived"),
     Attack("i5_rated_from_the_end", rate(1004, "[2026-03-01,2026-04-01)") + _release(1002), label="given back before later days"),
-    Attack("i5_rated_released", RATE_MARCH + _release(1900)),
-    Attack("i5_rated_usage_billed", _release(1001, 1002), backed_by=("i5_rated_released",)),
+    Attack(
+        "i5_rated_gives_back",
+        RATE_MARCH + _release(1900),
+        None,
+        harm=f"SELECT count(*) > 0 FROM {SLICE} s JOIN {RATED} r ON r.id = s.rated_id WHERE NOT r.is_live",
+        label="Processed by what was given back",
+    ),
+    Attack("i5_rated_usage_billed", _release(1001, 1002)),
     Attack("i5_rated_kept", f"DELETE FROM {RATED} WHERE id = 1002"),
     Attack("i5_rated_no_truncate", f"TRUNCATE {RATED} CASCADE", backed_by=("i5_slice_no_truncate", "i5_record_no_truncate", "i3_item_no_truncate", "i1_coverage_no_truncate"), as_owner=True),
 ]  # fmt: skip
@@ -134,7 +140,7 @@ USAGE_LINES = [
     Attack("i5_usage_names_what_was_rated", set_columns(ITEM, "rated_usage_id = NULL", 1005), backed_by=("i5_usage_as_rated",)),
     Attack("i5_usage_names_what_was_rated", set_columns(ITEM, "rated_usage_id = 1002", 1004), label="a line that is not for usage"),
     Attack("i5_usage_given_back", CANCEL),
-    Attack("i4_i10_posting", _release(1001, 1002) + post(1005, 2), backed_by=("i5_rated_usage_billed", "i5_rated_released"), label="usage given back"),
+    Attack("i4_i10_posting", _release(1001, 1002) + post(1005, 2), backed_by=("i5_rated_usage_billed", "i5_rated_gives_back"), label="usage given back"),
 ]  # fmt: skip
 
 IMPORTS = [

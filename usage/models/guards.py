@@ -121,21 +121,22 @@ def slice_triggers() -> list[pgtrigger.Trigger]:
             """,
             new=True,
         ),
-        # Row by row, but only where there is something to refuse: joins of transition tables, which have no statistics,
+        # Row by row, but only where there is something to refuse; a join of old and new rows, which have no statistics,
         # would compare every slice of a run with every other.
         _row(
             "i5_slice_belongs",
             _changed(_KEPT),
             refusal("Usage slice % belongs to its upload, account and charge for good", "OLD.id"),
         ),
-        _row(
+        _statement(
             "i5_slice_released",
-            "OLD.rated_id IS NOT NULL AND NEW.rated_id IS DISTINCT FROM OLD.rated_id",
+            pgtrigger.Update,
             f"""
-            IF NEW.rated_id IS NOT NULL OR EXISTS (SELECT 1 FROM usage_ratedusage r WHERE r.id = OLD.rated_id AND r.is_live) THEN
-                {refusal("Usage slice % is Processed; cancel its draft invoice first", "OLD.id")}
-            END IF;
+            SELECT o.id INTO bad FROM old_rows o JOIN usage_ratedusage r ON r.id = o.rated_id
+            WHERE r.is_live AND NOT EXISTS (SELECT 1 FROM usage_usageslice s WHERE s.id = o.id AND s.rated_id = o.rated_id) LIMIT 1;
+            IF FOUND THEN {refusal("Usage slice % is Processed; cancel its draft invoice first", "bad")} END IF;
             """,
+            old=True,
         ),
         _row(
             "i5_slice_says_its_records",
@@ -219,18 +220,11 @@ def rated_triggers() -> list[pgtrigger.Trigger]:
             """,
             old=True,
         ),
-        pgtrigger.Trigger(
-            name="i5_rated_released",
-            when=pgtrigger.After,
-            operation=pgtrigger.Update,
-            timing=pgtrigger.Deferred,
-            condition=pgtrigger.Condition("OLD.is_live AND NOT NEW.is_live"),
-            func=f"""
-            IF EXISTS (SELECT 1 FROM usage_usageslice s WHERE s.rated_id = NEW.id) THEN
-                {refusal("Usage of charge % was given back, but is still Processed", "NEW.charge_id")}
-            END IF;
-            RETURN NULL;
-            """,
+        _statement(
+            "i5_rated_gives_back",
+            pgtrigger.Update,
+            "UPDATE usage_usageslice s SET rated_id = NULL WHERE s.rated_id IN (SELECT o.id FROM old_rows o WHERE o.is_live);",
+            old=True,
         ),
         _statement(
             "i5_rated_kept",

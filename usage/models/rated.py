@@ -45,7 +45,8 @@ class RatedUsage(models.Model):
         ordering = ["charge", "id"]
         indexes = [
             models.Index(fields=["charge", "id"], name="rated_of_charge", condition=Q(is_live=True)),
-            models.Index(fields=["run"], name="rated_by_run", condition=Q(is_live=True)),
+            # All rows, not the live ones alone: after a run was canceled these would seem to be few, and be read through.
+            models.Index(fields=["run"], name="rated_by_run"),
         ]
         constraints = [
             # Box form, as for coverage: no extension is needed, and it costs half of a range.
