@@ -148,7 +148,14 @@ def _moved_on(found: UsageImport) -> str:
     return f"This import is {found.get_status_display().lower()} now. Nothing was changed; open the page again."
 
 
-def import_file(*, chunks: Iterable[bytes], file_name: str, leave_bad_rows_out: bool, dry_run: bool) -> UsageImport:
+def import_file(
+    *,
+    chunks: Iterable[bytes],
+    file_name: str,
+    leave_bad_rows_out: bool,
+    dry_run: bool,
+    source: UsageSource = UsageSource.COMMAND,
+) -> UsageImport:
     """Check a file and import it at once, in this process; a dry run only checks and keeps nothing but its report.
 
     Raises ValidationError as `upload_file` does.
@@ -157,7 +164,7 @@ def import_file(*, chunks: Iterable[bytes], file_name: str, leave_bad_rows_out: 
         chunks=chunks,
         file_name=file_name,
         user_id=None,
-        source=UsageSource.COMMAND,
+        source=source,
         leave_bad_rows_out=leave_bad_rows_out,
     )
     advance(found.pk)

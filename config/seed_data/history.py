@@ -16,6 +16,7 @@ from billing.core.timing import due_periods
 from billing.core.types import Alignment, BillingDayType, BillingPeriod, BillingTiming, ChargeType
 from billing.models import ChargeSegment, ChargeSegmentTier, RatePlanCharge, Subscription
 from billing.models.terms import DISCOUNTS
+from config.seed_data import usage_files
 from config.seed_data.company import WITHOUT_CONTACT, WITHOUT_PRICE, WITHOUT_TIERS
 from config.seed_data.stories import go_on
 from invoicing.bill_run import run as engine
@@ -49,10 +50,13 @@ def add_history(*, today: date, mail: bool) -> Iterator[str]:
         yield f"{_mark_billed_before(moved)} charges marked as billed before {moved.isoformat()}"
     for ago in (2, 1, 0):
         day = month - relativedelta(months=ago) - timedelta(days=1)
+        yield usage_files.add_month(day.replace(day=1), today=today, user_id=_people().get("operator"))
         run = _run(f"Month end {day:%B %Y}", target=day, invoiced=day, today=today)
         yield _told(run)
         placed = go_on(runs=3 - ago, today=today, user_id=_people().get("operator"))
         yield f"{placed} orders that change, suspend, renew or cancel subscriptions"
+    yield usage_files.add_month(month, today=today, user_id=_people().get("operator"))
+    yield usage_files.add_waiting_file(today=today, user_id=_people().get("operator"))
     direct = BillingBatch.objects.filter(code="Batch1")
     run = _run(f"Direct customers {today:%B %Y}", target=today, invoiced=today, today=today, batches=list(direct))
     yield _told(run)

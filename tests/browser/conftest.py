@@ -18,6 +18,8 @@ from invoicing.delivery import send_due
 from invoicing.models import BillRun
 from invoicing.run_figures import ACTIVE
 from tests.factories import PASSWORD
+from usage import importing
+from usage.importing import waiting_imports
 
 DESKTOP = {"width": 1440, "height": 900}
 NARROW = {"width": 360, "height": 740}
@@ -133,7 +135,7 @@ def operator(browser: Browser, live_server) -> Iterator[Callable[..., Operator]]
 
 
 class Worker(threading.Thread):
-    """A worker beside the web server: takes runs as far as they go and sends mail, as the real one does when rung."""
+    """A worker beside the web server: takes runs and imports as far as they go and sends mail, as the real one does when rung."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -146,6 +148,8 @@ class Worker(threading.Thread):
                 close_old_connections()
                 for run_id in BillRun.objects.filter(status__in=ACTIVE).values_list("pk", flat=True):
                     engine.advance(run_id, seconds=5)
+                for import_id in waiting_imports():
+                    importing.advance(import_id)
                 send_due(limit=20)
         finally:
             connections.close_all()

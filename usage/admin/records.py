@@ -87,7 +87,11 @@ class UsageRecordAdmin(KeptAsWritten):
         "line",
     )
     empty_text = "No usage yet. Import a file, or send records to the API."
-    empty_action = ("Import usage", "admin:usage_usageimport_new", "usage.import_usage")
+
+    def list_links(self, request: HttpRequest) -> list[tuple[str, str]]:
+        """Offer to import usage to those who may."""
+        may = request.user.has_perm("usage.import_usage")
+        return [("Import usage", reverse("admin:usage_usageimport_new"))] if may else []
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UsageRecord], search_term: str

@@ -1,6 +1,7 @@
 """Importing usage in the browser: upload, check, import, undo; what is wrong in a file, and where."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -97,7 +98,7 @@ def page_context(request: HttpRequest, found: UsageImport) -> dict[str, Any]:
     return {
         "usage_import": found,
         "steps": steps(found.status),
-        "quantities": list(found.quantities.items()),
+        "quantities": [(unit, Decimal(total)) for unit, total in found.quantities.items()],
         "errors": shown[:ERRORS_SHOWN],
         "has_more_errors": len(shown) > ERRORS_SHOWN,
         "processed": processed,
