@@ -1,5 +1,5 @@
 """Pages of invoicing, side by side in the sidebar."""
 
-from invoicing.admin import bill_runs, invoices
+from invoicing.admin import bill_runs, invoices, usage
 
-__all__ = ["bill_runs", "invoices"]
+__all__ = ["bill_runs", "invoices", "usage"]

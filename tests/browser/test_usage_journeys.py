@@ -113,6 +113,7 @@ def see_processed_and_the_rate_detail(person: Operator) -> None:
     person.open("/usage/usagerecord/")
     page.locator("nav.tabs").get_by_role("link", name="Processed").click()
     expect(page.get_by_role("row").nth(1)).to_contain_text("Processed")
+    expect(page.get_by_role("row").nth(1).get_by_role("link", name=invoice.reference)).to_be_visible()
     person.check("usage-processed")
 
 

@@ -7,6 +7,7 @@ Meridian (parent, pays for GB)
 """
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def family() -> dict[str, Account]:
     """Make the four accounts, two of which pay for gigabytes."""
     parent = make.acme()
-    found = {"meridian": parent}
+    found: dict[str, Any] = {"meridian": parent}
     for name, above in (("boston", "meridian"), ("denver", "meridian"), ("harbor", "boston")):
         found[name] = make.AccountFactory(parent=found[above], number=name.upper())
     sold(metered(price="0.10"), account=parent)

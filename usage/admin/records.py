@@ -1,5 +1,6 @@
 """Usage records in the operator site: pending, processed and late ones, with what each belongs to."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.admin import SimpleListFilter, display, register
@@ -44,8 +45,8 @@ class UsageRecordAdmin(KeptAsWritten):
 
     object_page = True
     object_template = "usage/usagerecord/object.html"
-    noun, nouns = "usage record", "usage"
-    list_display = (
+    noun, nouns = "usage record", "usage records"
+    list_display: Sequence[Any] = (
         "start_date",
         "shown_account",
         "shown_charge",
@@ -72,7 +73,7 @@ class UsageRecordAdmin(KeptAsWritten):
         Chip("slice__charge__unit", "Unit", kind="text"),
         Chip("slice__usage_import", "Import", kind="text"),
     )
-    export_fields = (
+    export_fields: Sequence[Any] = (
         ("account", "slice__account__number"),
         ("uom", "slice__charge__unit"),
         ("qty", "quantity"),
@@ -152,12 +153,15 @@ class UsageRecordAdmin(KeptAsWritten):
             else "",
         }
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> UsageRecord | None:
-        """Return the record with everything its page names."""
-        found = UsageRecord.objects.select_related(
+    def displayed(self) -> QuerySet[UsageRecord]:
+        """Return the records with everything that the page of one names."""
+        return UsageRecord.objects.select_related(
             "slice__account", "slice__charge__subscription", "slice__usage_import", "slice__rated"
         )
-        return found.filter(pk=object_id).first() if object_id.isdigit() else None
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> UsageRecord | None:
+        """Return the record with everything its page names."""
+        return self.displayed().filter(pk=object_id).first() if object_id.isdigit() else None
 
 
 def status_badge(record: UsageRecord) -> SafeString:
