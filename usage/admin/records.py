@@ -46,7 +46,7 @@ class UsageRecordAdmin(KeptAsWritten):
     object_page = True
     object_template = "usage/usagerecord/object.html"
     noun, nouns = "usage record", "usage records"
-    list_display: Sequence[Any] = (
+    list_display: tuple[Any, ...] = (
         "start_date",
         "shown_account",
         "shown_charge",
