@@ -138,7 +138,11 @@ class JsonParser(Parser):
         """Return the body's values. Raises Problem 415 for another media type and ValueError for broken JSON."""
         if request.content_type != "application/json":
             raise Problem(415)
-        return super().parse_body(request)
+        found = super().parse_body(request)
+        if not isinstance(found, dict):
+            # Nothing, zero or false would otherwise pass for an object without any values.
+            raise Problem(422, errors=[FieldError("body", "Send a JSON object.")])
+        return found
 
 
 class ApiSchema(OpenAPISchema):

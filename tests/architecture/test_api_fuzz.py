@@ -69,7 +69,7 @@ def fuzz(address: str, secret: str, *, examples: int) -> Fuzzed:
 
 def test_thousands_of_requests_break_nothing_and_surprise_nobody(address):
     secret = issue_token(name="Fuzzer", scopes=Scope.values).secret
-    found = fuzz(address, secret, examples=250)
+    found = fuzz(address, secret, examples=280)
     print(f"{found.sent} requests, {dict(found.statuses)}")
     assert found.failures == {}
     assert found.sent >= FEWEST

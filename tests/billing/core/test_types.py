@@ -27,9 +27,12 @@ from billing.core.types import (
     Period,
     PriceFormat,
     ProrationUnit,
+    RatedKind,
+    RatingGroup,
     RecurringStyle,
     Rules,
     Segment,
+    UsageRating,
 )
 from billing.core.units import RoundingMode
 from tests.billing.core import MONTHLY_FLAT_FEE
@@ -66,7 +69,10 @@ from tests.billing.core import MONTHLY_FLAT_FEE
         (PartialMonths, "Prorate BillFull Skip"),
         (RecurringStyle, "Advanced Arrears DependsOnRatePlan"),
         (DiscountLevel, "RatePlan Subscription Account"),
-        (LineKind, "Recurring OneTime Credit Discount"),
+        (LineKind, "Recurring OneTime Usage Credit Discount"),
+        (RatingGroup, "ByBillingPeriod ByUsageStartDate ByUsageRecord ByUsageUpload"),
+        (UsageRating, "EndOfBillingPeriod OnDemand"),
+        (RatedKind, "Period Late"),
         (RoundingMode, "HalfUp Up Down"),
         (SmoothingModel, "RollingWindow Rollover"),
         (OverageCalculation, "EndOfSmoothingPeriod PerBillingPeriod"),
@@ -91,6 +97,8 @@ def test_rules_that_nobody_has_set() -> None:
         RecurringStyle.RATE_PLAN,
         False,  # not billed past the end of the term
         True,  # billed to the end of the term with auto-renew on
+        True,  # usage of partial months is billed
+        False,  # usage is rated together, not record by record
     )
 
 
@@ -104,5 +112,5 @@ def test_what_a_charge_and_its_lines_need_not_say() -> None:
     assert charge[10:] == (0, None, False, (), ())
     period = Period(start, date(2026, 2, 1))
     line = Line(1, 10, 1, LineKind.RECURRING, "Support", period, None, None, Decimal(100), "{}", False)
-    assert line[11:] == ("", 0, 0, None, None)
+    assert line[11:] == ("", 0, 0, None, None, None)
     assert Budget(period, Decimal(25))[2:] == (0, 0, 1, "")
