@@ -72,6 +72,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.ids = [account.pk for account in self.accounts]
         self.linear = [number < 2 for number in (first, second)]
         self.imports: list[int] = []
+        self.files = 0
         self.frozen: dict[int, tuple[Decimal, ...]] = {}
 
     def _records(self) -> "list[UsageRecord]":
@@ -86,7 +87,8 @@ class UsageMachine(RuleBasedStateMachine):
     @rule(rows=st.lists(st.tuples(st.integers(0, 1), days, quantities), min_size=1, max_size=6))
     def load(self, rows: list[tuple[int, date, Decimal]]) -> None:
         lines = [f"{self.accounts[which].number},GB,{quantity},{day}" for which, day, quantity in rows]
-        text = "\n".join(["ACCOUNT_ID,UOM,QTY,STARTDATE", *lines]) + "\n" * len(self.imports)
+        self.files += 1  # each file is another one, even with the same rows
+        text = "\n".join(["ACCOUNT_ID,UOM,QTY,STARTDATE", *lines]) + "\n" * self.files
         found = import_file(chunks=[text.encode()], file_name="usage.csv", leave_bad_rows_out=True, dry_run=False)
         if found.status == "Imported":
             self.imports.append(found.pk)

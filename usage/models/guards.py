@@ -196,11 +196,13 @@ def rated_triggers() -> list[pgtrigger.Trigger]:
             IF FOUND THEN {refusal("Rated usage of charge % begins as live", "bad")} END IF;
             SELECT n.charge_id INTO bad FROM new_rows n WHERE n.kind = 'Period' AND {_served("n", _BEFORE, "lower(n.period)")} LIMIT 1;
             IF FOUND THEN {refusal("Charge % would have days whose usage is never rated before the new ones", "bad")} END IF;
+            -- A single value a row, by index: asked whether there are any, the planner may compare all pairs of rows.
             SELECT n.charge_id INTO bad FROM new_rows n WHERE n.kind = 'Period'
-              AND EXISTS (SELECT 1 FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND lower(r.period) >= upper(n.period) AND r.id NOT IN (SELECT id FROM new_rows)) LIMIT 1;
+              AND upper(n.period) <= (SELECT lower(r.period) FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND r.id NOT IN (SELECT id FROM new_rows)
+                ORDER BY upper(r.period) DESC LIMIT 1) LIMIT 1;
             IF FOUND THEN {refusal("Charge % has later days rated already", "bad")} END IF;
             SELECT n.charge_id INTO bad FROM new_rows n WHERE n.kind = 'Late' AND NOT EXISTS (
-                SELECT 1 FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND r.period && n.period) LIMIT 1;
+                SELECT 1 FROM usage_ratedusage r WHERE r.charge_id = n.charge_id AND {_LIVE} AND r.period && n.period OFFSET 0) LIMIT 1;
             IF FOUND THEN {refusal("Charge % has late usage of days that were never rated", "bad")} END IF;
             """,
             new=True,
