@@ -186,6 +186,7 @@ class UsageMachine(RuleBasedStateMachine):
         money: dict[int, Decimal] = defaultdict(Decimal)
         lines = InvoiceItem.objects.filter(invoice__account__in=self.ids, invoice__status__in=["Draft", "Posted"])
         for charge_id, quantity, amount in lines.values_list("charge_id", "quantity", "amount"):
+            assert quantity is not None  # every usage line says how much it bills
             billed[charge_id] += quantity
             money[charge_id] += amount
         processed: dict[int, Decimal] = defaultdict(Decimal)
